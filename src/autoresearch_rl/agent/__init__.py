@@ -1,0 +1,1 @@
+"""(iii) The meta-learner: features, policy, PPO, reward."""

@@ -1,0 +1,1 @@
+"""(i) The frozen environment: task, corpus, sandbox, trial runner, trusted evaluator."""

@@ -1,0 +1,1 @@
+"""Judgement: what is kept, and when to stop."""

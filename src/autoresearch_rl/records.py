@@ -1,0 +1,206 @@
+"""The records that travel through the loop: state -> edit -> outcome -> trial -> reward -> stop.
+
+All are frozen. They know nothing of how they are made, stored or shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """What became of a trial."""
+
+    KEEP = "keep"  # better than the incumbent, beyond noise
+    PROVISIONAL = "provisional"  # looks better, not proven: re-run before it can lead
+    DISCARD = "discard"  # not better
+    PRUNED = "pruned"  # aborted by self-evaluation
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    REJECTED = "rejected"  # the edit never ran
+    INVALID = "invalid"  # ran, but broke a rule of the evaluation
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether a trial with this verdict has a trusted val_bpb."""
+        return self in (Verdict.KEEP, Verdict.PROVISIONAL, Verdict.DISCARD)
+
+
+class TrialKind(StrEnum):
+    """Why a trial was run."""
+
+    BASELINE = "baseline"  # measures the first script and its noise
+    EXPLORE = "explore"  # tries a new edit
+    CONFIRM = "confirm"  # runs a promising script again, with a fresh seed or on a newer incumbent
+
+
+class StopReason(StrEnum):
+    """Why a study stopped."""
+
+    TRIALS = "trials"
+    HOURS = "hours"
+    TRAIN_SECONDS = "train_seconds"
+    NO_GAIN = "no_gain"
+    EXHAUSTED = "exhausted"  # every candidate edit of the incumbent has been tried
+    DISK = "disk"
+    PERSON = "person"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One replacement at a named site of the script. `old` and `new` are source text."""
+
+    site: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A structured diff: changes at disjoint sites, applied all or none."""
+
+    changes: tuple[Change, ...]
+
+    @property
+    def inverse(self) -> Edit:
+        """The edit that undoes this one."""
+        return Edit(tuple(Change(c.site, c.new, c.old) for c in self.changes))
+
+    def __str__(self) -> str:
+        return "; ".join(f"{c.site}: {c.old} -> {c.new}" for c in self.changes) or "no change"
+
+    def to_json(self) -> list[list[str]]:
+        """`[[site, old, new], ...]`."""
+        return [[c.site, c.old, c.new] for c in self.changes]
+
+    @classmethod
+    def from_json(cls, rows: Sequence[Sequence[str]]) -> Edit:
+        """Inverse of `to_json`."""
+        return cls(tuple(Change(site, old, new) for site, old, new in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An edit that could be tried now, with what its generator knows about it."""
+
+    edit: Edit
+    generator: str  # "literals", ...
+    operator: str  # "scale", "step", "toggle", "choose"
+    direction: int  # -1 smaller, +1 larger, 0 neither
+    magnitude: float  # |ln(new / old)| for numbers, 1.0 otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A small validation reading during training, made inside the sandbox: for forecasting only."""
+
+    seconds: float  # of the budget's clock
+    bpb: float
+
+
+class OutcomeStatus(StrEnum):
+    """How the run of a script ended, before it is judged."""
+
+    OK = "ok"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What running and evaluating one script gave. `val_bpb` is present iff `status` is ok."""
+
+    status: OutcomeStatus
+    reason: str  # one line; empty when ok
+    val_bpb: float | None
+    probes: tuple[Probe, ...]
+    train_seconds: float  # on the task's clock (CPU or wall)
+    start_seconds: float  # wall: sandbox start and imports
+    run_seconds: float  # wall: from the hand-over of the script to the model
+    evaluate_seconds: float  # wall: commit, serve, challenge
+    peak_memory_mb: float
+    sandbox: str
+    challenges: int = 0  # rows re-checked in the second server
+    log: str = ""  # untrusted text, stripped and bounded
+    scalars: tuple[Mapping[str, float], ...] = ()  # what the script reported
+    extra_bpb: Mapping[str, float] = field(default_factory=dict)  # other splits, by name
+
+    @property
+    def wall_seconds(self) -> float:
+        """All wall time of the trial inside the environment."""
+        return self.start_seconds + self.run_seconds + self.evaluate_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One experiment, judged. `script` and `parent` are the SHA-256 of source texts."""
+
+    number: int
+    kind: TrialKind
+    parent: str  # the script the edit was applied to
+    script: str  # the script that ran
+    edit: Edit
+    candidate: Candidate | None  # None for baseline and confirm
+    confirms: int | None  # the trial that this one re-runs
+    seed: int
+    verdict: Verdict
+    reason: str
+    incumbent_bpb: float | None  # mean of the incumbent's measurements when this was judged
+    val_bpb: float | None
+    reward: float
+    train_seconds: float
+    wall_seconds: float
+    peak_memory_mb: float
+    sandbox: str
+    started: float  # seconds since the epoch
+    seconds: Mapping[str, float]  # wall seconds by phase: start, run, evaluate, bookkeeping, learn
+    metrics: Mapping[str, float] = field(default_factory=dict)  # the agent's, at its last update
+
+    @property
+    def gain(self) -> float | None:
+        """Improvement over the incumbent in bits per byte; positive is better."""
+        if self.val_bpb is None or self.incumbent_bpb is None:
+            return None
+        return self.incumbent_bpb - self.val_bpb
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the agent sees before trial `number`: the paper's (c_t, h_t, d_t), and the candidates."""
+
+    number: int
+    script: str  # source of the incumbent
+    incumbent_bpb: float
+    baseline_bpb: float
+    noise: float  # standard deviation of one measurement, bits per byte
+    history: tuple[Trial, ...]
+    candidates: tuple[Candidate, ...]
+
+
+def script_id(source: str) -> str:
+    """SHA-256 of a script's source, hexadecimal: the identity of a script."""
+    return hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def candidate_to_json(candidate: Candidate) -> dict[str, Any]:
+    """A JSON-ready form of a candidate."""
+    return {
+        "edit": candidate.edit.to_json(),
+        "generator": candidate.generator,
+        "operator": candidate.operator,
+        "direction": candidate.direction,
+        "magnitude": candidate.magnitude,
+    }
+
+
+def candidate_from_json(row: Mapping[str, Any]) -> Candidate:
+    """Inverse of `candidate_to_json`."""
+    return Candidate(
+        Edit.from_json(row["edit"]), row["generator"], row["operator"], row["direction"], row["magnitude"]
+    )
