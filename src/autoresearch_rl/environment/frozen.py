@@ -1,0 +1,186 @@
+"""The frozen environment of a study: data, sandbox, clock and score, behind one method, `run`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from ..errors import EnvironmentChanged
+from ..records import Outcome, OutcomeStatus
+from . import evaluator, leak, memory, runner, sandbox
+from .corpus import Corpus, library, load_stdlib
+from .log import clean
+from .task import Task
+from .view import sandbox_view
+
+CODE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class FrozenEnvironment:
+    """Runs and scores scripts. Build it with `open_environment`; close it when done."""
+
+    task: Task
+    corpus: Corpus
+    backend: sandbox.Backend
+    data: runner.Data
+    files: dict[str, str]  # frozen file -> SHA-256, as they were at the start
+    prewarm: bool  # start the next trial's sandbox while this one is evaluated
+    _spares: SimpleQueue[sandbox.SandboxProcess] = field(default_factory=SimpleQueue)
+
+    def run(
+        self,
+        script: str,
+        seed: int,
+        on_progress: runner.OnProgress = runner.ignore,
+        splits: Sequence[str] = ("val",),
+    ) -> Outcome:
+        """Trains and scores one script: start, train, commit, serve, challenge.
+
+        Args:
+            seed: of the script. The challenges use a seed of their own that the script cannot know.
+            splits: what to score on; the first gives `val_bpb`, any others go to `extra_bpb`.
+
+        Raises:
+            EnvironmentChanged: a frozen file differs from the start of the study.
+            SandboxError: a sandbox could not be started or killed.
+        """
+        self.verify()
+        run = runner.train(self.task, self._process(), script, seed, self.data, on_progress)
+        outcome = self._outcome(run)
+        if self.prewarm:  # not earlier: no clock runs now
+            self._spares.put(self._start())
+        if run.artifact is None:
+            return outcome
+        began = time.monotonic()
+        try:
+            on_progress(runner.Progress("evaluate", run.train_seconds, self.task.seconds))
+            scores = {split: self._score(script, run.artifact, split) for split in splits}
+            first = scores.pop(splits[0])
+            extra = {split: score.bpb for split, score in scores.items()}
+            outcome = replace(outcome, val_bpb=first.bpb, challenges=first.challenges, extra_bpb=extra)
+        except evaluator.Refused as refusal:
+            status = OutcomeStatus.CRASH if refusal.crash else OutcomeStatus.INVALID
+            outcome = replace(outcome, status=status, reason=clean(str(refusal)))
+        finally:
+            os.close(run.artifact)
+        return replace(outcome, evaluate_seconds=time.monotonic() - began)
+
+    def _process(self) -> sandbox.SandboxProcess:
+        try:
+            return self._spares.get_nowait()
+        except Empty:
+            return self._start()
+
+    def _start(self) -> sandbox.SandboxProcess:
+        return self.backend.start("session", runner.limits(self.task))
+
+    def _score(self, script: str, artifact: int, split: str) -> evaluator.Evaluation:
+        seed = int.from_bytes(os.urandom(8), "big")
+        rows = self.corpus.rows(split, self.task.rows, self.task.seq_len)
+        return evaluator.evaluate(self.task, self.backend, script, artifact, rows, seed)
+
+    def _outcome(self, run: runner.Run) -> Outcome:
+        return Outcome(
+            status=run.status,
+            reason=run.reason,
+            val_bpb=None,
+            probes=tuple(run.probes),
+            train_seconds=run.train_seconds,
+            start_seconds=run.start_seconds,
+            run_seconds=run.run_seconds,
+            evaluate_seconds=0.0,
+            peak_memory_mb=run.peak_memory_mb,
+            sandbox=self.backend.name,
+            log=run.log,
+            scalars=tuple(run.scalars),
+        )
+
+    def verify(self) -> None:
+        """Checks that no frozen file has changed since the start.
+
+        Raises:
+            EnvironmentChanged: names the file.
+        """
+        require_same("file", self.files, frozen_files(self.task))
+
+    @cached_property
+    def fingerprint(self) -> dict[str, object]:
+        """What results must share to be comparable: frozen files, corpus, constants, versions."""
+        return {
+            "files": self.files,
+            "corpus": self.corpus.digest,
+            "budget": self.task.seconds,
+            "torch": importlib.metadata.version("torch"),
+            "python": platform.python_version(),
+        }
+
+    def close(self) -> None:
+        """Ends waiting sandboxes and gives the data's memory back."""
+        while not self._spares.empty():
+            with self._spares.get():
+                pass
+        os.close(self.data.train)
+        os.close(self.data.probe)
+
+
+def require_same(kind: str, before: dict[str, str], after: dict[str, str]) -> None:
+    """Raises `EnvironmentChanged` with the first name whose hash differs."""
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            happened = "is gone" if name not in after else "is new" if name not in before else "has changed"
+            raise EnvironmentChanged(
+                f"the frozen {kind} {name} {happened} since the study began, so results would not be "
+                "comparable: put it back, or start a new study with --study NAME"
+            )
+
+
+def frozen_files(task: Task) -> dict[str, str]:
+    """SHA-256 of the task's constants and of the environment's code, by path."""
+    code = {f"environment/{p.relative_to(CODE)}": p for p in sorted(CODE.rglob("*.py"))}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in code.items()}
+    return {"task.toml": task.digest(), **digests}
+
+
+def open_environment(
+    task: Task, wanted: str = "auto", cache: Path | None = None, prewarm: bool = False
+) -> FrozenEnvironment:
+    """Reads the data, scans for leaks, and chooses a sandbox that passes its self-test.
+
+    Args:
+        wanted: a sandbox backend, or `auto`.
+        cache: folder in which the result of the leak scan is remembered.
+        prewarm: whether many trials will follow one another.
+
+    Raises:
+        TaskError: the corpus is too small.
+        SandboxError: no sandbox holds here.
+    """
+    corpus = load_stdlib()
+    for split in ("val", "test"):
+        corpus.rows(split, task.rows, task.seq_len)
+    view, _ = leak.closed_view(corpus, sandbox_view(), cache)
+    backend = sandbox.choose(wanted, view, *escape_targets(corpus))
+    probe = corpus.rows("probe", task.probe_rows, task.seq_len)
+    data = runner.Data(
+        train=memory.sealed("train", corpus.train_tokens.data),
+        probe=memory.sealed("probe", np.ascontiguousarray(probe).tobytes()),
+        dtype="uint8",
+    )
+    return FrozenEnvironment(task, corpus, backend, data, frozen_files(task), prewarm)
+
+
+def escape_targets(corpus: Corpus) -> tuple[list[Path], list[Path]]:
+    """What a sandbox's self-test must not read (held-out documents) and must not write (outside)."""
+    hidden = [library() / name for split in ("val", "test") for name in corpus.documents[split]]
+    return hidden[:: max(1, len(hidden) // 200)], [Path.home() / "autoresearch-escape", library() / "this.py"]

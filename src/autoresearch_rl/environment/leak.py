@@ -1,0 +1,105 @@
+"""The leak scan: nothing that can be read inside the sandbox may hold a held-out document.
+
+What does is hidden, like the documents themselves. A document counts as leaked when a file holds at least
+a quarter of its telling lines (long ones, found nowhere in the training documents). Archives and other
+compressed copies are not opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from .corpus import Corpus
+from .view import View
+
+LINE_BYTES = 40  # shorter lines recur by chance
+LEAST_LINES = 5
+SHARE = 0.25
+CACHE = "leak-scan.json"
+LARGEST = 1 << 26  # bytes of a file read at once
+
+
+def telling_lines(corpus: Corpus) -> dict[bytes, str]:
+    """Line -> held-out document, for lines that belong to one document alone and to no visible one."""
+    visible = {
+        line
+        for split in ("train", "probe")
+        for data in corpus.documents[split].values()
+        for line in _lines(data)
+    }
+    owners: dict[bytes, str] = {}
+    shared: set[bytes] = set()
+    for split in ("val", "test"):
+        for name, data in corpus.documents[split].items():
+            for line in _lines(data) - visible:
+                if owners.setdefault(line, name) != name:
+                    shared.add(line)
+    return {line: name for line, name in owners.items() if line not in shared}
+
+
+def _lines(data: bytes) -> set[bytes]:
+    return {line for raw in data.split(b"\n") if len(line := raw.strip()) >= LINE_BYTES}
+
+
+def scan(corpus: Corpus, files: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Files that hold a held-out document: pairs of the file and the document's name."""
+    owners = telling_lines(corpus)
+    sizes = Counter(owners.values())
+    found = []
+    for path in files:
+        hits = Counter(owners[line] for line in _read_lines(path) & owners.keys())
+        found += [
+            (path, name) for name, count in hits.items() if count >= max(LEAST_LINES, SHARE * sizes[name])
+        ]
+    return found
+
+
+def _read_lines(path: Path) -> set[bytes]:
+    lines: set[bytes] = set()
+    try:
+        with path.open("rb") as file:
+            while data := file.read(LARGEST):
+                lines |= _lines(data)
+    except OSError:  # what we cannot read, the sandbox cannot either: it has no more rights than we have
+        return lines
+    return lines
+
+
+def closed_view(corpus: Corpus, view: View, cache: Path | None = None) -> tuple[View, list[Path]]:
+    """Scans everything readable inside, and hides what leaks (a type checker's stubs, another copy).
+
+    Args:
+        cache: folder that remembers a scan; it counts as long as no file's size or time has changed.
+
+    Returns:
+        The view without the leaking files, and these files.
+    """
+    files = sorted(path for path in view.files() if not path.is_relative_to("/sys"))
+    key = _key(corpus, files)
+    remembered = _remembered(cache, key)
+    leaks = remembered if remembered is not None else sorted({path for path, _ in scan(corpus, files)})
+    if cache and remembered is None:
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / CACHE).write_text(json.dumps({"key": key, "leaks": [*map(str, leaks)]}))
+    return replace(view, hidden=tuple(sorted({*view.hidden, *leaks}))), leaks
+
+
+def _remembered(cache: Path | None, key: str) -> list[Path] | None:
+    try:
+        record = json.loads((cache / CACHE).read_text()) if cache else {}
+    except (OSError, ValueError):  # no scan yet, or a write that was cut off: scan again
+        return None
+    return [Path(path) for path in record["leaks"]] if record.get("key") == key else None
+
+
+def _key(corpus: Corpus, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256(corpus.digest.encode())
+    for path in files:
+        stat = path.stat()
+        digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()

@@ -1,0 +1,281 @@
+"""Runs one script under the budget: the clock, the watch and the kill are here, outside the sandbox.
+
+Commit (DESIGN, "Why the score can be trusted", 1): the model leaves through an inherited, size-capped file
+in memory; the sandbox is killed and its death confirmed before anyone looks at that file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..records import OutcomeStatus, Probe
+from . import memory, sandbox
+from .inside import wire
+from .log import one_line
+from .task import Task
+
+TICK = 0.05  # seconds between two looks at the clocks
+STALL_SECONDS = 20.0  # of wall time in which a script on the CPU clock must use some CPU
+STALL_CPU = 0.05
+MAX_REPORTS = 400
+NATS_PER_BIT = math.log(2)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a running trial tells to whoever watches it."""
+
+    phase: str  # "start", "train", "evaluate"
+    seconds: float
+    budget: float
+    bpb: float | None = None  # the latest probe
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def ignore(_: Progress) -> None:
+    """Watches nothing."""
+
+
+@dataclass
+class Run:
+    """What came of training one script. `artifact` is a frozen descriptor iff `status` is ok."""
+
+    status: OutcomeStatus = OutcomeStatus.CRASH
+    reason: str = ""
+    artifact: int | None = None
+    train_seconds: float = 0.0
+    start_seconds: float = 0.0
+    run_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    probes: list[Probe] = field(default_factory=list)
+    scalars: list[Mapping[str, float]] = field(default_factory=list)
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Descriptors of the sealed files a session may get."""
+
+    train: int
+    probe: int
+    dtype: str
+
+
+def train(
+    task: Task,
+    process: sandbox.SandboxProcess,
+    script: str,
+    seed: int,
+    data: Data,
+    on_progress: OnProgress = ignore,
+) -> Run:
+    """Trains one script in a fresh sandbox and kills it. What the script does is an outcome, not an error.
+
+    Args:
+        process: of the role `session`, started with `limits(task)`.
+
+    Raises:
+        SandboxError: the sandbox could not be started or killed; the script is not to blame.
+    """
+    run = Run()
+    began = time.monotonic()
+    artifact = memory.writable("artifact", task.artifact_mb)
+    try:
+        with process:
+            on_progress(Progress("start", 0.0, task.seconds))
+            process.wait_ready(task.startup_limit)
+            run.start_seconds = time.monotonic() - began
+            watch = _Watch(task, process, run, data, on_progress)
+            watch.submit(script, seed, artifact)
+            watch.until_over()
+            process.kill()
+            run.run_seconds = time.monotonic() - began - run.start_seconds
+            run.log = process.log.text()
+        if run.status is OutcomeStatus.OK:
+            memory.freeze(artifact)
+            run.artifact = os.dup(artifact)
+    finally:
+        os.close(artifact)
+    return run
+
+
+def limits(task: Task) -> sandbox.Limits:
+    """What a training run may use."""
+    cpu = task.startup_limit + task.threads * (task.seconds + task.grace)
+    return sandbox.Limits(
+        memory_mb=task.memory_mb,
+        scratch_mb=task.scratch_mb,
+        file_mb=max(task.scratch_mb, task.artifact_mb),
+        cpu_seconds=math.ceil(cpu) + 5 if task.clock == "cpu" else 1 << 30,
+        threads=task.threads,
+    )
+
+
+class _Watch:
+    """Follows one training run and ends it by the rules."""
+
+    def __init__(
+        self, task: Task, process: sandbox.SandboxProcess, run: Run, data: Data, on_progress: OnProgress
+    ) -> None:
+        self.task, self.process, self.run, self.data, self.on_progress = task, process, run, data, on_progress
+        self.over = False
+        self.submitted = self.zero = 0.0
+        self.counting = task.setup == "counted"
+        self.stall = (0.0, 0.0)  # wall and CPU when it last showed life
+
+    def submit(self, script: str, seed: int, artifact: int) -> None:
+        task = self.task
+        job = {
+            "script": script, "seed": seed, "vocab_size": task.vocab_size, "seq_len": task.seq_len,
+            "seconds": task.seconds, "clock": task.clock, "setup": task.setup, "dtype": self.data.dtype,
+        }  # fmt: skip
+        probe = memory.reopened(self.data.probe)
+        try:
+            self.submitted = time.monotonic()
+            self.zero = self._clock()
+            self.stall = (self.submitted, self.process.cpu_seconds())
+            wire.send(self.process.control, job, fds=(artifact, probe))
+        finally:
+            os.close(probe)
+
+    def until_over(self) -> None:
+        """Returns when the run has ended, by itself or by a rule."""
+        poll = select.poll()
+        poll.register(self.process.control, select.POLLIN | select.POLLHUP)
+        while not self.over:
+            if poll.poll(TICK * 1000):
+                self._read()
+            if not self.over:
+                self._look()
+
+    # --- the clock and the rules
+
+    def _clock(self) -> float:
+        return self.process.cpu_seconds() if self.task.clock == "cpu" else time.monotonic()
+
+    def _elapsed(self) -> float:
+        return self._clock() - self.zero if self.counting else 0.0
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        try:
+            elapsed = self._elapsed()
+        except OSError:  # it died between two looks: what it said last is still to be read
+            self._died()
+            return
+        self.run.train_seconds = elapsed
+        resident, peak = self.process.memory_mb()
+        self.run.peak_memory_mb = max(self.run.peak_memory_mb, peak)
+        last = self.run.probes[-1].bpb if self.run.probes else None
+        self.on_progress(Progress("train", elapsed, self.task.seconds, last))
+        if not self.process.alive():
+            self._died()
+        elif reason := self._overrun(now, elapsed):
+            self._end(OutcomeStatus.TIMEOUT, reason)
+        elif resident > self.task.memory_mb:
+            self._end(
+                OutcomeStatus.CRASH, f"memory: {resident:.0f} MB used, {self.task.memory_mb} MB allowed"
+            )
+        elif (scratch := self.process.scratch_mb()) > self.task.scratch_mb:
+            self._end(
+                OutcomeStatus.CRASH, f"scratch: {scratch:.0f} MB used, {self.task.scratch_mb} MB allowed"
+            )
+
+    def _overrun(self, now: float, elapsed: float) -> str | None:
+        task, wall = self.task, now - self.submitted
+        if elapsed > task.seconds + task.grace:
+            return f"still running at {elapsed:.1f} s of a budget of {task.seconds:g} s"
+        if not self.counting and wall > task.startup_limit:
+            return f"no training data used within the {task.startup_limit:g} s allowed for set-up"
+        if task.clock == "cpu":
+            cpu = self.process.cpu_seconds()
+            if cpu - self.stall[1] > STALL_CPU:
+                self.stall = (now, cpu)
+            elif now - self.stall[0] > STALL_SECONDS:
+                return f"hung: no work in {STALL_SECONDS:g} s"
+        return None
+
+    def _end(self, status: OutcomeStatus, reason: str = "") -> None:
+        self.over, self.run.status, self.run.reason = True, status, reason
+
+    def _died(self) -> None:
+        """The process ended before it handed over a model; a last message may still wait."""
+        with contextlib.suppress(wire.WireError):
+            while not self.over:
+                self._handle(wire.receive(self.process.control, time.monotonic() + 0.1))
+        if not self.over:
+            self._end(
+                OutcomeStatus.CRASH,
+                f"the script ended before it returned a model ({self.process.exit_reason()})",
+            )
+
+    # --- what it says
+
+    def _read(self) -> None:
+        try:
+            self._handle(wire.receive(self.process.control, time.monotonic() + 2.0))
+        except wire.WireError as error:
+            if self.process.alive() and "closed" not in str(error):
+                self._end(OutcomeStatus.INVALID, f"the sandbox broke the protocol: {error}")
+            elif not self.over:
+                self.process.kill()
+                self._end(
+                    OutcomeStatus.CRASH,
+                    f"the script ended before it returned a model ({self.process.exit_reason()})",
+                )
+
+    def _handle(self, frame: wire.Frame) -> None:
+        match frame.type:
+            case "data":
+                self._hand_over()
+            case "probe":
+                self._probe(_number(frame.body, "seconds"), _number(frame.body, "nats"))
+            case "report":
+                self._report(frame)
+            case "returned":
+                pass  # the model is on its way; the clock runs until it has arrived
+            case "committed":
+                self.run.train_seconds = self._elapsed()
+                self._end(OutcomeStatus.OK)
+            case "failed":
+                self._end(OutcomeStatus.CRASH, one_line(frame.body.get("error", "no reason given")))
+            case other:
+                self._end(
+                    OutcomeStatus.INVALID, f"the sandbox sent an unknown message: {one_line(other, 40)!r}"
+                )
+
+    def _hand_over(self) -> None:
+        train = memory.reopened(self.data.train)
+        try:
+            wire.send(self.process.control, {"t": "data"}, fds=(train,))
+        finally:
+            os.close(train)
+        if not self.counting:
+            self.zero, self.counting = self._clock(), True
+
+    def _probe(self, seconds: float | None, nats: float | None) -> None:
+        if seconds is not None and nats is not None and len(self.run.probes) < MAX_REPORTS:
+            self.run.probes.append(Probe(seconds, nats / NATS_PER_BIT))
+
+    def _report(self, frame: wire.Frame) -> None:
+        values = frame.body.get("values")
+        if isinstance(values, dict) and len(self.run.scalars) < MAX_REPORTS:
+            scalars = {one_line(name, 40): _number(values, name) for name in list(values)[:8]}
+            scalars["seconds"] = _number(frame.body, "seconds")
+            self.run.scalars.append({name: value for name, value in scalars.items() if value is not None})
+
+
+def _number(body: Mapping[str, object], name: str) -> float | None:
+    """A finite number of an untrusted message, else None."""
+    value = body.get(name)
+    if isinstance(value, (int, float)) and abs(value) < 1e30:
+        return float(value)
+    return None

@@ -1,0 +1,128 @@
+"""A task: the folder that freezes what is comparable (constants, baseline script, research agenda)."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import TaskError
+
+TASKS = Path(__file__).parent.parent / "tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The constants of a task. Times are seconds, sizes as named; T is `seq_len`, V is `vocab_size`."""
+
+    folder: Path
+    name: str
+    summary: str
+    seconds: float  # training budget on `clock`
+    clock: str  # "cpu" or "wall"
+    setup: str  # "counted" or "free"
+    startup_limit: float
+    threads: int
+    corpus: str
+    vocab_size: int
+    seq_len: int
+    bytes: int  # evaluated per split
+    batch_rows: int
+    probe_rows: int
+    challenge_rows: int
+    deadline: float
+    memory_mb: int
+    scratch_mb: int
+    artifact_mb: int
+    script_bytes: int
+
+    @property
+    def baseline(self) -> Path:
+        """The script that a study starts from."""
+        return self.folder / "train.py"
+
+    @property
+    def grace(self) -> float:
+        """Seconds past the budget after which a run is killed: the last step and the commit of the model."""
+        return 0.25 + 0.05 * self.seconds
+
+    @property
+    def rows(self) -> int:
+        """Rows of T target bytes in one evaluation."""
+        return max(1, self.bytes // self.seq_len)
+
+    def digest(self) -> str:
+        """SHA-256 of `task.toml` as it is on disk now."""
+        try:
+            return hashlib.sha256((self.folder / "task.toml").read_bytes()).hexdigest()
+        except OSError as error:
+            raise TaskError(f"cannot read {self.folder / 'task.toml'}: {error.strerror}") from error
+
+
+def task_names() -> list[str]:
+    """The tasks that come with the package."""
+    return sorted(path.parent.name for path in TASKS.glob("*/task.toml"))
+
+
+def load_task(name: str, budget: float | None = None) -> Task:
+    """Loads a task by its shipped name or by the path of its folder.
+
+    Args:
+        name: `stdlib`, `micro`, or a folder that holds `task.toml` and `train.py`.
+        budget: training seconds that replace the task's own.
+
+    Raises:
+        TaskError: the folder or one of its values is missing or of the wrong kind.
+    """
+    folder = TASKS / name if name in task_names() else Path(name)
+    path = folder / "task.toml"
+    if not path.is_file():
+        raise TaskError(
+            f"no task '{name}': expected one of {', '.join(task_names())}, or a folder that holds task.toml"
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TaskError(f"{path} cannot be read: {error}") from error
+    task = _task_from(folder.resolve(), path, table)
+    if budget is not None:
+        task = replace(task, seconds=float(budget))
+    return _checked(task, path)
+
+
+def _task_from(folder: Path, path: Path, table: dict[str, Any]) -> Task:
+    flat: dict[str, Any] = {"folder": folder}
+    for key, value in table.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    expected = {field.name for field in fields(Task)}
+    if missing := sorted(expected - set(flat)):
+        raise TaskError(f"{path} lacks {', '.join(missing)}; see {TASKS / 'stdlib' / 'task.toml'}")
+    if unknown := sorted(set(flat) - expected):
+        raise TaskError(f"{path} has unknown keys: {', '.join(unknown)}")
+    kinds = {"str": str, "int": int, "float": (int, float), "Path": Path}
+    for field in fields(Task):
+        value = flat[field.name]
+        if not isinstance(value, kinds[str(field.type)]) or isinstance(value, bool):  # type: ignore[arg-type]
+            raise TaskError(f"{path}: {field.name} must be of type {field.type}, but got {value!r}")
+        if field.type == "float":
+            flat[field.name] = float(value)
+    return Task(**flat)
+
+
+def _checked(task: Task, path: Path) -> Task:
+    for name, choices in (
+        ("clock", ("cpu", "wall")),
+        ("setup", ("counted", "free")),
+        ("corpus", ("stdlib",)),
+    ):
+        if getattr(task, name) not in choices:
+            raise TaskError(f"{path}: {name} must be one of {choices}, but got {getattr(task, name)!r}")
+    for field in fields(Task):
+        value = getattr(task, field.name)
+        if isinstance(value, (int, float)) and not 0 < value < float("inf"):
+            raise TaskError(f"{path}: {field.name} must be positive, but got {value}")
+    if not task.baseline.is_file():
+        raise TaskError(f"{task.folder} has no train.py: a task needs a baseline script")
+    return task

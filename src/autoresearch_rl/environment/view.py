@@ -1,0 +1,110 @@
+"""What can be read inside the sandbox: Python, its packages, system libraries; not the held-out text."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from .corpus import HELD_OUT, TEST_FOLDERS, library
+
+INSIDE = Path(__file__).parent / "inside"
+CPU_INFO = ("/sys/devices/system/cpu", "/sys/devices/system/node")
+
+
+@dataclass(frozen=True)
+class View:
+    """Readable roots, and the paths below them that are hidden. All are real paths."""
+
+    roots: tuple[Path, ...]
+    hidden: tuple[Path, ...] = field(repr=False)
+
+    def entries(self) -> list[Path]:
+        """The largest readable files and folders that hold nothing hidden, and every path to them."""
+        hidden = set(self.hidden)
+        parents = {parent for path in hidden for parent in path.parents}
+        return [entry for root in self.roots for entry in _open_entries(root, hidden, parents)]
+
+    def folders(self) -> list[Path]:
+        """The folders below the roots that hold something hidden: their names may be listed, no more."""
+        parents = {parent for path in self.hidden for parent in path.parents}
+        return sorted(path for path in parents if any(path.is_relative_to(root) for root in self.roots))
+
+    def files(self) -> Iterator[Path]:
+        """Every regular file that can be read inside."""
+        for entry in self.entries():
+            if entry.is_file():
+                yield entry
+                continue
+            for folder, _, names in os.walk(entry):
+                yield from (path for name in names if (path := Path(folder, name)).is_file())
+
+
+def _open_entries(path: Path, hidden: set[Path], parents: set[Path]) -> Iterator[Path]:
+    if path in hidden:
+        return
+    if path not in parents:
+        yield path
+        return
+    for child in sorted(path.iterdir()):
+        yield from _open_entries(child, hidden, parents)
+
+
+@cache
+def sandbox_view() -> View:
+    """The view for the running interpreter."""
+    roots = [path for path in (*_python_roots(), *_system_roots(), INSIDE) if path.exists()]
+    kept = [p for p in dict.fromkeys(roots) if not any(p != o and p.is_relative_to(o) for o in roots)]
+    hidden = [path for path in _hidden() if any(path.is_relative_to(root) for root in kept)]
+    return View(tuple(kept), tuple(sorted(hidden)))
+
+
+def _python_roots() -> list[Path]:
+    base = Path(sys.base_prefix).resolve()
+    venv = [Path(sys.prefix) / "pyvenv.cfg"] if sys.prefix != sys.base_prefix else []
+    # A system Python shares /usr/lib with everything else: take its library alone.
+    library_root = library() if base == Path("/usr") else base / "lib"
+    return [library_root, Path(sys.executable).resolve(), *_packages(), *(path.resolve() for path in venv)]
+
+
+def _packages() -> list[Path]:
+    """The folders of installed packages, torch's included wherever it came from."""
+    packages = [Path(sysconfig.get_paths()[key]).resolve() for key in ("purelib", "platlib")]
+    torch = importlib.util.find_spec("torch")
+    return [*packages, Path(torch.origin).resolve().parent.parent] if torch and torch.origin else packages
+
+
+def _system_roots() -> list[Path]:
+    triplet = sysconfig.get_config_var("MULTIARCH") or ""
+    names = [f"/lib/{triplet}", f"/usr/lib/{triplet}"] if triplet else []
+    names += ["/lib64", "/usr/lib64", "/etc/ld.so.cache", *CPU_INFO]
+    return [Path(name).resolve() for name in names if Path(name).exists()]
+
+
+def _hidden() -> Iterator[Path]:
+    root = library()
+    for name in HELD_OUT:
+        if (root / name).exists():
+            yield root / name
+            yield from (root / "__pycache__").glob(f"{Path(name).stem}.*.pyc")
+    for folder, names, _ in os.walk(root):
+        if folder == str(root):
+            names[:] = sorted(set(names) - {"site-packages", "dist-packages"} - HELD_OUT)
+        yield from (Path(folder, name) for name in TEST_FOLDERS.intersection(names))
+        names[:] = [name for name in names if name not in TEST_FOLDERS]
+    if root / "site-packages" not in _packages():  # a venv does not use those of its base
+        yield root / "site-packages"
+    yield from _other_pythons(root)
+
+
+def _other_pythons(own: Path) -> Iterator[Path]:
+    """Libraries of other Pythons: they hold the same documents."""
+    for parent in {own.parent, Path("/usr/lib64"), Path("/lib64").resolve()}:
+        for path in parent.glob("py[tp]*"):
+            if path.is_dir() and path.resolve() != own and path.name != "pypy":
+                yield path.resolve()
