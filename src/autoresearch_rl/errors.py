@@ -20,6 +20,10 @@ class TaskError(ConfigurationError):
     """A task folder is missing, incomplete or inconsistent."""
 
 
+class BaselineFailed(AutoResearchError, RuntimeError):
+    """The script that a study starts from does not run, so there is nothing to compare with."""
+
+
 class EditError(AutoResearchError, ValueError):
     """An edit does not fit the script it was applied to."""
 

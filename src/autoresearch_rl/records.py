@@ -6,6 +6,7 @@ All are frozen. They know nothing of how they are made, stored or shown.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -96,6 +97,26 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """A trial that is about to run. `script` and `parent` are the SHA-256 of source texts."""
+
+    number: int
+    kind: TrialKind
+    parent: str
+    source: str  # the text that will run
+    edit: Edit
+    seed: int
+    candidate: Candidate | None = None  # None for baseline and confirm
+    confirms: int | None = None  # the trial that this one re-runs
+    started: float = field(default_factory=time.time)
+
+    @property
+    def script(self) -> str:
+        """SHA-256 of the source that will run."""
+        return script_id(self.source)
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """A small validation reading during training, made inside the sandbox: for forecasting only."""
 
@@ -151,7 +172,7 @@ class Trial:
     seed: int
     verdict: Verdict
     reason: str
-    incumbent_bpb: float | None  # mean of the incumbent's measurements when this was judged
+    incumbent_bpb: float | None  # mean of the parent's measurements when this was judged
     val_bpb: float | None
     reward: float
     train_seconds: float
@@ -159,12 +180,12 @@ class Trial:
     peak_memory_mb: float
     sandbox: str
     started: float  # seconds since the epoch
-    seconds: Mapping[str, float]  # wall seconds by phase: start, run, evaluate, bookkeeping, learn
+    seconds: Mapping[str, float]  # wall seconds by phase: start, run, evaluate, loop, learn
     metrics: Mapping[str, float] = field(default_factory=dict)  # the agent's, at its last update
 
     @property
     def gain(self) -> float | None:
-        """Improvement over the incumbent in bits per byte; positive is better."""
+        """Improvement over the incumbent that was edited, in bits per byte; positive is better."""
         if self.val_bpb is None or self.incumbent_bpb is None:
             return None
         return self.incumbent_bpb - self.val_bpb

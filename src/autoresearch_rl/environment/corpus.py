@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TaskError
+from autoresearch_rl.errors import TaskError
 
 SPLITS = ("train", "probe", "val", "test")
 PROBE_SHARE = 0.03  # of the visible documents

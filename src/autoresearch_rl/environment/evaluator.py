@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from . import memory, sandbox
-from .inside import wire
-from .log import one_line
-from .task import Task
+from autoresearch_rl.environment import memory, sandbox
+from autoresearch_rl.environment.inside import wire
+from autoresearch_rl.environment.log import one_line
+from autoresearch_rl.environment.task import Task
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]

@@ -15,13 +15,13 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
-from ..errors import EnvironmentChanged
-from ..records import Outcome, OutcomeStatus
-from . import evaluator, leak, memory, runner, sandbox
-from .corpus import Corpus, library, load_stdlib
-from .log import clean
-from .task import Task
-from .view import sandbox_view
+from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox
+from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
+from autoresearch_rl.environment.log import clean
+from autoresearch_rl.environment.task import Task
+from autoresearch_rl.environment.view import sandbox_view
+from autoresearch_rl.errors import EnvironmentChanged
+from autoresearch_rl.records import Outcome, OutcomeStatus
 
 CODE = Path(__file__).parent
 
@@ -152,14 +152,11 @@ def frozen_files(task: Task) -> dict[str, str]:
     return {"task.toml": task.digest(), **digests}
 
 
-def open_environment(
-    task: Task, wanted: str = "auto", cache: Path | None = None, prewarm: bool = False
-) -> FrozenEnvironment:
+def open_environment(task: Task, wanted: str = "auto", prewarm: bool = False) -> FrozenEnvironment:
     """Reads the data, scans for leaks, and chooses a sandbox that passes its self-test.
 
     Args:
         wanted: a sandbox backend, or `auto`.
-        cache: folder in which the result of the leak scan is remembered.
         prewarm: whether many trials will follow one another.
 
     Raises:
@@ -169,7 +166,7 @@ def open_environment(
     corpus = load_stdlib()
     for split in ("val", "test"):
         corpus.rows(split, task.rows, task.seq_len)
-    view, _ = leak.closed_view(corpus, sandbox_view(), cache)
+    view, _ = leak.closed_view(corpus, sandbox_view(), leak.cache_folder())
     backend = sandbox.choose(wanted, view, *escape_targets(corpus))
     probe = corpus.rows("probe", task.probe_rows, task.seq_len)
     data = runner.Data(

@@ -7,21 +7,28 @@ compressed copies are not opened.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from .corpus import Corpus
-from .view import View
+from autoresearch_rl.environment.corpus import Corpus
+from autoresearch_rl.environment.view import View
 
 LINE_BYTES = 40  # shorter lines recur by chance
 LEAST_LINES = 5
 SHARE = 0.25
 CACHE = "leak-scan.json"
 LARGEST = 1 << 26  # bytes of a file read at once
+
+
+def cache_folder() -> Path:
+    """Where this user's scans are remembered (XDG base directories)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autoresearch-rl"
 
 
 def telling_lines(corpus: Corpus) -> dict[bytes, str]:
@@ -84,8 +91,9 @@ def closed_view(corpus: Corpus, view: View, cache: Path | None = None) -> tuple[
     remembered = _remembered(cache, key)
     leaks = remembered if remembered is not None else sorted({path for path, _ in scan(corpus, files)})
     if cache and remembered is None:
-        cache.mkdir(parents=True, exist_ok=True)
-        (cache / CACHE).write_text(json.dumps({"key": key, "leaks": [*map(str, leaks)]}))
+        with contextlib.suppress(OSError):  # without a cache the next scan takes longer, no more
+            cache.mkdir(parents=True, exist_ok=True)
+            (cache / CACHE).write_text(json.dumps({"key": key, "leaks": [*map(str, leaks)]}))
     return replace(view, hidden=tuple(sorted({*view.hidden, *leaks}))), leaks
 
 

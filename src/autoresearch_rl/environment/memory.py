@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from ..errors import SandboxError
+from autoresearch_rl.errors import SandboxError
 
 
 def sealed(name: str, data: bytes | memoryview) -> int:

@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..records import OutcomeStatus, Probe
-from . import memory, sandbox
-from .inside import wire
-from .log import one_line
-from .task import Task
+from autoresearch_rl.environment import memory, sandbox
+from autoresearch_rl.environment.inside import wire
+from autoresearch_rl.environment.log import one_line
+from autoresearch_rl.environment.task import Task
+from autoresearch_rl.records import OutcomeStatus, Probe
 
 TICK = 0.05  # seconds between two looks at the clocks
 STALL_SECONDS = 20.0  # of wall time in which a script on the CPU clock must use some CPU

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ..errors import SandboxError
-from .inside import lockdown, wire
-from .log import LogRing
-from .view import INSIDE, View
+from autoresearch_rl.environment.inside import lockdown, wire
+from autoresearch_rl.environment.log import LogRing
+from autoresearch_rl.environment.view import INSIDE, View
+from autoresearch_rl.errors import SandboxError
 
 BACKENDS = ("bubblewrap", "landlock")
 DEATH_LIMIT = 20.0  # seconds until a killed process must be gone

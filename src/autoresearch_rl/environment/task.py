@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import TaskError
+from autoresearch_rl.errors import TaskError
 
 TASKS = Path(__file__).parent.parent / "tasks"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from .corpus import HELD_OUT, TEST_FOLDERS, library
+from autoresearch_rl.environment.corpus import HELD_OUT, TEST_FOLDERS, library
 
 INSIDE = Path(__file__).parent / "inside"
 CPU_INFO = ("/sys/devices/system/cpu", "/sys/devices/system/node")

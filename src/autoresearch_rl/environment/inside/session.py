@@ -31,7 +31,8 @@ def warm_up() -> None:
     """Makes torch import what it puts off until the first optimizer: 1.5 s that are nobody's training."""
     layer = nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(layer.parameters())
-    nn.functional.cross_entropy(layer(torch.zeros(1, 2)), torch.zeros(1, dtype=torch.long)).backward()
+    loss = nn.functional.cross_entropy(layer(torch.zeros(1, 2)), torch.zeros(1, dtype=torch.long))
+    torch.autograd.backward(loss)
     optimizer.step()
 
 

@@ -1,0 +1,5 @@
+"""`python -m autoresearch_rl`."""
+
+from autoresearch_rl.interface.cli import main
+
+main()

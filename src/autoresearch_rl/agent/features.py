@@ -1,0 +1,174 @@
+"""What the policy sees: numbers made from the state, all within [-1, 1] whatever the history holds.
+
+The history enters twice. Per candidate, as tallies of what was tried before at the same place (site and
+direction), the other way (opposite direction), the same site, and with the same operator. Per state, as a
+context: the last `K_HISTORY` trials (PAPER.md, "The research MDP") and a summary of the best ever.
+
+Gains are divided by a robust scale of the study itself, so that one network serves tasks whose gains
+differ by orders of magnitude.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from autoresearch_rl.agent.tallies import (
+    FAILURES,
+    TALLY_FEATURES,
+    UNTRIED,
+    Event,
+    Memory,
+    count,
+    gain_scale,
+    recency,
+    remember,
+    squash,
+)
+from autoresearch_rl.records import Candidate, State, Verdict
+
+K_HISTORY = 32
+OPERATORS = ("scale", "step", "toggle", "choose")
+
+# Name parts that say what a site governs. Four letters or more match as a prefix ("embed" matches
+# "embedding"), fewer only as a whole word ("lr" must not match "lru").
+WORDS: dict[str, tuple[str, ...]] = {
+    "lr": ("lr", "learning"),
+    "batch": ("batch", "bs", "accum"),
+    "width": ("width", "dim", "dims", "embd", "embed", "hidden", "channel", "ff", "mlp"),
+    "depth": ("depth", "layer"),
+    "head": ("head", "kv"),
+    "decay": ("decay", "wd"),
+    "beta": ("beta", "momentum", "ema"),
+    "warm": ("warm",),
+    "cool": ("cool", "warmdown", "schedule", "anneal"),
+    "dropout": ("drop",),
+    "clip": ("clip",),
+    "init": ("init", "std"),
+    "seq": ("seq", "sequence", "context", "window"),
+    "optimizer": ("optim", "adam", "muon", "sgd"),
+    "norm": ("norm",),
+    "activation": ("act", "activation", "gelu", "relu", "silu"),
+}
+
+_NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+F_C = len(OPERATORS) + 1 + 4 + 4 * TALLY_FEATURES + len(WORDS)
+F_S = 11
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What one decision is made on. `candidate`: float32 `[K, F_C]`; `context`: float32 `[F_S]`."""
+
+    candidate: FloatArray
+    context: FloatArray
+
+
+def encode(state: State, candidates: Sequence[Candidate]) -> Observation:
+    """Arrays for the network, in the order of `candidates`.
+
+    An edit of several sites carries the average of what is known about each.
+
+    Args:
+        state: Before the decision. Its own `candidates` are not looked at.
+        candidates: The slate, K of them.
+
+    Returns:
+        `candidate` `[K, F_C]` and `context` `[F_S]`, float32, finite, within [-1, 1].
+    """
+    scale = gain_scale(state)
+    memory = remember(state.history, scale)
+    rows = [_candidate_row(candidate, memory) for candidate in candidates]
+    return Observation(
+        np.array(rows, dtype=np.float32).reshape(len(rows), F_C),
+        np.array(_context(state, memory, scale), dtype=np.float32),
+    )
+
+
+@lru_cache(maxsize=4096)
+def site_words(site: str) -> tuple[float, ...]:
+    """For each entry of `WORDS`, 1.0 if a part of the site's name matches it, else 0.0."""
+    parts = [part.lower() for part in _NAME_PART.findall(site)]
+    groups = WORDS.values()
+    return tuple(float(any(_matches(part, word) for part in parts for word in words)) for words in groups)
+
+
+def _matches(part: str, word: str) -> bool:
+    return part.startswith(word) if len(word) >= 4 else part == word
+
+
+def _candidate_row(candidate: Candidate, memory: Memory) -> list[float]:
+    sites = [change.site for change in candidate.edit.changes]
+    direction, now = candidate.direction, len(memory.events)
+    # Without a direction there is no opposite; the same tally twice would look like evidence.
+    other = [memory.at.get((s, -direction), UNTRIED) for s in sites] if direction else [UNTRIED]
+    return [
+        *_kind(candidate, len(sites)),
+        *_mean([memory.at.get((s, direction), UNTRIED).row(now) for s in sites]),
+        *_mean([tally.row(now) for tally in other]),
+        *_mean([memory.site.get(s, UNTRIED).row(now) for s in sites]),
+        *memory.operator.get(candidate.operator, UNTRIED).row(now),
+        *_words(sites),
+    ]
+
+
+def _words(sites: Sequence[str]) -> list[float]:
+    """Per entry of `WORDS`, whether any of the sites matches it."""
+    return [max(column) for column in zip((0.0,) * len(WORDS), *map(site_words, sites), strict=True)]
+
+
+def _kind(candidate: Candidate, changes: int) -> list[float]:
+    one_hot = [float(candidate.operator == name) for name in OPERATORS]
+    size = abs(candidate.magnitude)
+    return [
+        *one_hot,
+        1.0 - sum(one_hot),
+        float(candidate.direction < 0),
+        float(candidate.direction > 0),
+        0.0 if math.isnan(size) else size / (1.0 + size) if math.isfinite(size) else 1.0,
+        1.0 - 1.0 / max(1, changes),
+    ]
+
+
+def _mean(rows: Iterable[list[float]]) -> list[float]:
+    columns = list(zip(*rows, strict=True))
+    return [sum(column) / len(column) for column in columns] if columns else [0.0] * TALLY_FEATURES
+
+
+def _context(state: State, memory: Memory, scale: float) -> list[float]:
+    events, recent = memory.events, memory.events[-K_HISTORY:]
+    effects = [e.effect for e in recent if e.effect is not None]
+    return [
+        min(1.0, math.log1p(len(events)) / 8.0),
+        squash(state.baseline_bpb - state.incumbent_bpb, scale),
+        count(len(events) - memory.changed),
+        _share([e.kept for e in recent]),
+        _share([e.verdict in FAILURES for e in recent]),
+        _share([e.verdict is Verdict.PRUNED for e in recent]),
+        sum(effects) / max(1, len(effects)),
+        max(effects, default=0.0),
+        *_best_ever(events),
+        min(1.0, max(0.0, state.noise / scale)) if math.isfinite(state.noise) else 1.0,
+    ]
+
+
+def _best_ever(events: Sequence[Event]) -> tuple[float, float]:
+    """The best effect of all and how recent it is; zeros when nothing was measured."""
+    measured = [(e.effect, index) for index, e in enumerate(events) if e.effect is not None]
+    if not measured:
+        return 0.0, 0.0
+    effect, index = max(measured)
+    return effect, recency(len(events) - 1 - index)
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / max(1, len(flags))

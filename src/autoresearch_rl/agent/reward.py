@@ -1,0 +1,128 @@
+"""The reward of one trial, in bits per byte (PAPER.md, "The research MDP").
+
+The paper prints `r = (bpb_trial - bpb_incumbent) + lambda_eff * eta + xi / (1 + d_edit)`. Two slips, and how
+we read them: the improvement is `bpb_incumbent - bpb_trial` (as printed it punishes progress), and novelty
+grows with the distance from what was tried (as printed it pays for nearness), for evaluated trials only.
+Penalties follow a running quantile of past losses, since one huge fixed penalty poisons learning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from autoresearch_rl.errors import ConfigurationError
+from autoresearch_rl.records import Change, Edit, Trial, TrialKind, Verdict
+
+LAMBDA_EFF = 0.01  # bits per byte for the whole budget saved
+XI = 0.005  # bits per byte for an edit at a site never tried
+LOSS_QUANTILE = 0.75
+DEFAULT_LOSS = 0.1  # bits per byte, until MIN_LOSSES losses are known
+MIN_LOSSES = 4
+
+
+def reward(
+    verdict: Verdict,
+    gain: float | None,
+    train_seconds: float,
+    budget_seconds: float,
+    novelty: float,
+    past_losses: Sequence[float],
+    *,
+    lambda_eff: float = LAMBDA_EFF,
+    xi: float = XI,
+) -> float:
+    """Improvement + lambda_eff * efficiency + xi * novelty, or a penalty for a trial without a measurement.
+
+    With q the waste penalty: an evaluated trial gets `max(gain, -q) + lambda_eff * eta + xi * novelty`, a
+    pruned, timed-out, crashed or invalid one `-q` (the paper's p_waste), a rejected one `-q / 2` (p_syntax:
+    it cost no training). The paper's sign of the improvement is a slip; ours is positive for progress.
+
+    Args:
+        verdict: What became of the trial.
+        gain: `bpb_incumbent - bpb_trial`, bits per byte; finite for evaluated verdicts, else ignored.
+        train_seconds: What training took, on the task's clock.
+        budget_seconds: What it might have taken, positive.
+        novelty: In [0, 1], from `novelty`.
+        past_losses: From `losses`, before this trial.
+        lambda_eff: Weight of the share of the budget saved, for trials at least as good as the incumbent.
+        xi: Weight of novelty.
+
+    Returns:
+        Bits per byte, in `[-q, gain + lambda_eff + xi]`.
+
+    Raises:
+        ConfigurationError: An evaluated trial without a finite gain.
+    """
+    worst = waste_penalty(past_losses)
+    if verdict is Verdict.REJECTED:
+        return -worst / 2.0
+    if not verdict.evaluated:
+        return -worst
+    if gain is None or not math.isfinite(gain):
+        raise ConfigurationError(
+            f"a trial judged {verdict.value!r} needs a finite gain in bits per byte, got {gain}."
+        )
+    return max(gain, -worst) + lambda_eff * efficiency(gain, train_seconds, budget_seconds) + xi * novelty
+
+
+def efficiency(gain: float, train_seconds: float, budget_seconds: float) -> float:
+    """The paper's eta: share of the budget saved, in [0, 1]; 0 for a trial worse than the incumbent.
+
+    Without that condition the fastest way to a reward would be not to train.
+    """
+    return min(1.0, max(0.0, 1.0 - train_seconds / budget_seconds)) if gain >= 0.0 else 0.0
+
+
+def waste_penalty(past_losses: Sequence[float]) -> float:
+    """The 0.75 quantile of past losses, bits per byte; `DEFAULT_LOSS` while there are fewer than 4."""
+    if len(past_losses) < MIN_LOSSES:
+        return DEFAULT_LOSS
+    return float(np.quantile(past_losses, LOSS_QUANTILE))
+
+
+def losses(history: Sequence[Trial]) -> tuple[float, ...]:
+    """How much worse than the incumbent the evaluated, explored trials were that were worse; all positive."""
+    gains = (t.gain for t in history if t.kind is TrialKind.EXPLORE and t.verdict.evaluated)
+    return tuple(-gain for gain in gains if gain is not None and math.isfinite(gain) and gain < 0.0)
+
+
+def novelty(edit: Edit, history: Sequence[Trial]) -> float:
+    """How far `edit` is from anything explored before, in [0, 1].
+
+    Per change `1 - 1 / (1 + d)`, the mirror image of the paper's `1 / (1 + d_edit)`, where d is the distance
+    to the nearest value tried at the same site: `|ln(new / tried)|` for numbers of one sign, else 0 for the
+    same text and 1 for another; a site never tried scores 1. The mean over the changes of the edit.
+
+    Args:
+        edit: What is about to be tried.
+        history: Trials before it; whatever became of them, they count as tried.
+    """
+    tried = [c for t in history if t.kind is TrialKind.EXPLORE for c in t.edit.changes]
+    scores = [_change_novelty(change, tried) for change in edit.changes]
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def _change_novelty(change: Change, tried: Sequence[Change]) -> float:
+    nearest = min((_distance(change.new, c.new) for c in tried if c.site == change.site), default=math.inf)
+    return 1.0 - 1.0 / (1.0 + nearest)
+
+
+def _distance(new: str, tried: str) -> float:
+    a, b = _number(new), _number(tried)
+    if new == tried or (a is not None and a == b):
+        return 0.0
+    if not a or not b or (a > 0.0) != (b > 0.0):
+        return 1.0
+    return abs(math.log(abs(a)) - math.log(abs(b)))
+
+
+def _number(text: str) -> float | None:
+    """The value of a finite, plain number, else None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,167 @@
+"""The history, read once: what was tried where, how it went, and how long ago.
+
+One pass over the trials fills a tally per key (site and direction, site, operator), so that encoding a slate
+costs the same however long the study has run.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from autoresearch_rl.records import State, Trial, TrialKind, Verdict
+
+FAILURES = (Verdict.CRASH, Verdict.TIMEOUT, Verdict.INVALID, Verdict.REJECTED)
+TALLY_FEATURES = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One explored edit, reduced to what the tallies need."""
+
+    sites: tuple[str, ...]
+    operator: str
+    direction: int
+    kept: bool
+    verdict: Verdict
+    effect: float | None  # squashed gain; None when there is no trusted measurement
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts over the events of one key."""
+
+    tries: int = 0
+    successes: int = 0
+    crashes: int = 0
+    fresh: int = 0
+    measured: int = 0
+    effects: float = 0.0
+    last_effect: float = 0.0
+    last_index: int = 0
+
+    def add(self, event: Event, index: int, fresh: bool) -> None:
+        """Count the event, `index`-th of all; `fresh` if it was tried since the incumbent changed."""
+        self.tries += 1
+        self.successes += event.kept
+        self.crashes += event.verdict in FAILURES
+        self.fresh += fresh
+        self.last_index = index
+        if event.effect is not None:
+            self.measured += 1
+            self.effects += event.effect
+            self.last_effect = event.effect
+
+    def row(self, now: int) -> list[float]:
+        """`TALLY_FEATURES` numbers: tries, successes, crashes, mean and last effect, recency, fresh tries.
+
+        Args:
+            now: How many events there have been in all.
+        """
+        return [
+            count(self.tries),
+            count(self.successes),
+            count(self.crashes),
+            self.effects / max(1, self.measured),
+            self.last_effect,
+            recency(now - 1 - self.last_index) if self.tries else 0.0,
+            count(self.fresh),
+        ]
+
+
+UNTRIED = Tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The history, read once: its explored edits in order, and their tallies by key."""
+
+    events: list[Event]
+    changed: int  # how many events came before the incumbent last changed
+    at: dict[tuple[str, int], Tally] = field(default_factory=lambda: defaultdict(Tally))
+    site: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    operator: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+
+    def fill(self) -> Memory:
+        """Tally all events; returns itself."""
+        for index, event in enumerate(self.events):
+            fresh = index >= self.changed
+            self.operator[event.operator].add(event, index, fresh)
+            for site in event.sites:
+                self.site[site].add(event, index, fresh)
+                self.at[site, event.direction].add(event, index, fresh)
+        return self
+
+
+def remember(history: Sequence[Trial], scale: float) -> Memory:
+    """Read the history, oldest first.
+
+    Only trials of kind explore are tries of an edit. A provisional trial is a success once a confirmation
+    of it was kept; the incumbent changes at every trial with the verdict keep.
+
+    Args:
+        history: Trials in order of completion.
+        scale: From `gain_scale`.
+    """
+    kept = {
+        t.number if t.kind is TrialKind.EXPLORE else t.confirms for t in history if t.verdict is Verdict.KEEP
+    }
+    events: list[Event] = []
+    changed = 0
+    for trial in history:
+        if trial.kind is TrialKind.EXPLORE:
+            events.append(_event(trial, trial.number in kept, scale))
+        if trial.verdict is Verdict.KEEP:
+            changed = len(events)
+    return Memory(events, changed).fill()
+
+
+def _event(trial: Trial, kept: bool, scale: float) -> Event:
+    candidate, gain = trial.candidate, _effect(trial)
+    return Event(
+        sites=tuple(change.site for change in trial.edit.changes),
+        operator=candidate.operator if candidate else "",
+        direction=candidate.direction if candidate else 0,
+        kept=kept,
+        verdict=trial.verdict,
+        effect=None if gain is None else squash(gain, scale),
+    )
+
+
+def _effect(trial: Trial) -> float | None:
+    """The gain of an explored edit, bits per byte, or None where nothing trustworthy was measured."""
+    if trial.kind is not TrialKind.EXPLORE or not trial.verdict.evaluated:
+        return None
+    gain = trial.gain
+    return gain if gain is not None and math.isfinite(gain) else None
+
+
+def gain_scale(state: State) -> float:
+    """The size of an ordinary gain or loss in this study, bits per byte.
+
+    The median of |gain| over explored, evaluated trials, and never less than the noise of one measurement.
+    """
+    sizes = [abs(gain) for trial in state.history if (gain := _effect(trial)) is not None]
+    noise = state.noise if math.isfinite(state.noise) else 0.0
+    return max(noise, statistics.median_high(sizes) if sizes else 0.0, 1e-9)
+
+
+def squash(gain: float, scale: float) -> float:
+    """Signed logarithm of a gain in units of `scale`, in [-1, 1]; reaches 1 at 54 scales, so that
+    heavy tails keep their order."""
+    if math.isnan(gain):
+        return 0.0
+    return math.copysign(min(1.0, math.log1p(abs(gain) / scale) / 4.0), gain)
+
+
+def count(n: int) -> float:
+    """A count on a logarithmic scale, 1.0 from 402 on."""
+    return min(1.0, math.log1p(n) / 6.0)
+
+
+def recency(age: int) -> float:
+    """1.0 for the latest trial, one half eight trials later."""
+    return 8.0 / (8.0 + age)

@@ -1,0 +1,220 @@
+"""The command line. Data goes to stdout, progress and errors to stderr.
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a blocker found by `doctor`, 130 interrupted and
+resumable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from autoresearch_rl import __version__
+from autoresearch_rl.errors import AutoResearchError, ConfigurationError
+
+HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=Path("studies"),
+    show_default=True,
+    help="Folder of all studies.",
+)
+STUDY = click.option("--study", "name", help="Name of the study; the latest one when left out.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+SANDBOX = click.option(
+    "--sandbox",
+    type=click.Choice(["auto", "bubblewrap", "landlock"]),
+    default="auto",
+    show_default=True,
+    help="How scripts are locked in; auto takes the best one that passes its self-test.",
+)
+BUDGET = click.option("--budget", type=float, help="Training seconds of a trial, in place of the task's.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="autoresearch-rl")
+def cli() -> None:
+    """An agent that does machine-learning research by itself.
+
+    It edits a training script, trains it under a fixed budget, measures validation bits per byte where the
+    script cannot lie, keeps what is better beyond noise, and learns by PPO which edits to try next.
+    """
+
+
+@cli.command()
+@click.argument("task", required=False)
+@click.option("--study", "name", help="Name of the study; the task's name when left out.")
+@HOME
+@click.option("--policy", help="ppo (default) or random.")
+@click.option("--seed", type=int, help="Seed of the study; 0 when left out.")
+@BUDGET
+@click.option(
+    "--trials", type=int, help="Stop when the study has this many trials, baseline runs not counted."
+)
+@click.option("--hours", type=float, help="Stop after this many hours.")
+@click.option("--train-seconds", type=float, help="Stop when the study has trained for this long in all.")
+@click.option("--patience", type=int, help="Stop after this many new edits without a confirmed gain.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Trials at the same time."
+)
+@SANDBOX
+def run(
+    task: str | None,
+    name: str | None,
+    home: Path,
+    policy: str | None,
+    seed: int | None,
+    budget: float | None,
+    trials: int | None,
+    hours: float | None,
+    train_seconds: float | None,
+    patience: int | None,
+    workers: int,
+    sandbox: str,
+) -> None:
+    """Start a study, or go on with the one of that name, until there is a reason to stop.
+
+    TASK is stdlib (default), micro, or a folder with task.toml and train.py. Without a limit the study is
+    perpetual. Ctrl-C lets the running trial finish and ends; a second one ends at once. Either way, the
+    same command goes on where it stopped.
+    """
+    from autoresearch_rl.interface.running import run_study
+    from autoresearch_rl.judgement.termination import TerminationOracle
+
+    limits = {"trials": trials, "hours": hours, "train_seconds": train_seconds, "patience": patience}
+    TerminationOracle(folder=home, **limits)  # type: ignore[arg-type]  # wrong limits are told before any work
+    options = {"task": task, "name": name, "home": home, "policy": policy, "seed": seed, "budget": budget}
+    sys.exit(run_study({**options, "sandbox": sandbox}, limits, workers))
+
+
+@cli.command()
+@click.argument("task")
+@click.argument("script", type=click.Path(path_type=Path))
+@BUDGET
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the trial.")
+@SANDBOX
+@JSON
+def evaluate(task: str, script: Path, budget: float | None, seed: int, sandbox: str, as_json: bool) -> None:
+    """Train and score one SCRIPT on TASK: the way to score your own work."""
+    from autoresearch_rl.interface.scoring import evaluate_script
+
+    result, log = evaluate_script(task, script, budget, seed, sandbox)
+    if as_json:
+        _print_json(result)
+    else:
+        _print_score(result, log)
+    sys.exit(0 if result["val_bpb"] is not None else 1)
+
+
+@cli.command()
+@STUDY
+@HOME
+@JSON
+def status(name: str | None, home: Path, as_json: bool) -> None:
+    """How a study stands: best score, verdicts, and where the time goes."""
+    from autoresearch_rl.interface.report import render_status, study_status
+
+    facts = study_status(home, name)
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(render_status(facts))
+
+
+@cli.command()
+@click.argument("trial", type=int)
+@STUDY
+@HOME
+@JSON
+def show(trial: int, name: str | None, home: Path, as_json: bool) -> None:
+    """One trial: its edit, verdict and numbers, and the end of its log."""
+    from autoresearch_rl.interface.report import render_trial, trial_facts
+
+    facts = trial_facts(home, name, trial)
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(render_trial(facts))
+
+
+@cli.command()
+@STUDY
+@HOME
+@click.option(
+    "--test", "test", is_flag=True, help="Open the sealed test split: 3 fresh seeds, best and baseline."
+)
+@click.option("--script", "source", is_flag=True, help="Print the best script itself, and nothing else.")
+@SANDBOX
+@JSON
+def best(name: str | None, home: Path, test: bool, source: bool, sandbox: str, as_json: bool) -> None:
+    """The best confirmed script and what it gained."""
+    from autoresearch_rl.interface.report import best_facts, render_best
+    from autoresearch_rl.interface.scoring import add_test
+
+    if source and (test or as_json):
+        raise ConfigurationError("--script prints the script alone: leave --test and --json out")
+    facts = best_facts(home, name)
+    if source:
+        click.echo(facts["source"], nl=False)
+        return
+    if test:
+        facts = add_test(home, facts, sandbox)
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(render_best(facts))
+
+
+@cli.command()
+@HOME
+@JSON
+def doctor(home: Path, as_json: bool) -> None:
+    """Check this machine: Python, torch, git, corpus, sandboxes, leaks, disk."""
+    from autoresearch_rl.interface.doctor import examine, render
+
+    checks = examine(home)
+    if as_json:
+        _print_json({"checks": [check.as_json() for check in checks]})
+    else:
+        click.echo(render(checks))
+    sys.exit(3 if any(check.blocks for check in checks) else 0)
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _print_score(result: Mapping[str, Any], log: str) -> None:
+    if result["val_bpb"] is None:
+        click.echo(f"{result['verdict']}: {result['reason']}")
+        if lines := log.strip().splitlines()[-15:]:
+            click.echo("the last lines of its log:\n" + "\n".join(f"  {line}" for line in lines))
+        return
+    times = f"{result['train_seconds']:.1f} s of training, {result['wall_seconds']:.1f} s in all"
+    click.echo(f"val_bpb {result['val_bpb']:.4f}  ({times}, {result['sandbox']})")
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits with its code."""
+    try:
+        cli.main(standalone_mode=False)
+        code = 0
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except AutoResearchError as error:
+        click.echo(f"error: {error}", err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = 130
+    except BrokenPipeError:  # the reader of our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,107 @@
+"""Progress on stderr: two bars where there is a terminal, a line per trial where there is none."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from autoresearch_rl.environment.runner import Progress as TrialProgress
+from autoresearch_rl.records import Proposal, Trial, TrialKind, Verdict
+from autoresearch_rl.study import Study
+
+_STYLES = {
+    Verdict.KEEP: "bold green",
+    Verdict.PROVISIONAL: "yellow",
+    Verdict.DISCARD: "dim",
+    Verdict.INVALID: "bold red",
+}
+
+
+class Live:
+    """Shows a running study. `on_trial` and `on_progress` are callbacks for `Study`."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=False)
+        self._limit = limit
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[facts]}", markup=False),
+            console=self.console,
+            refresh_per_second=4,
+            disable=not self.console.is_terminal,
+        )
+        self._study = self._bars.add_task("study", total=limit, facts="starting")
+        self._trials: dict[int, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        self.console.print(Text(text), overflow="fold")
+
+    def on_trial(self, study: Study, trial: Trial) -> None:
+        """Prints the verdict and moves the study's bar."""
+        with self._lock:
+            if task := self._trials.pop(trial.number, None):
+                self._bars.remove_task(task)
+        line = Text(trial_line(trial), style=_STYLES.get(trial.verdict, "red"), no_wrap=True)
+        # A terminal gets what fits on one line; a file gets everything.
+        self.console.print(line, overflow="ellipsis" if self.console.is_terminal else "ignore", crop=False)
+        self.show_study(study.trials, study.ledger.incumbent_bpb)
+
+    def show_study(self, trials: Sequence[Trial], best: float | None) -> None:
+        """Sets the study's bar."""
+        done = sum(trial.kind is not TrialKind.BASELINE for trial in trials)
+        counts = Counter(str(trial.verdict) for trial in trials if trial.kind is not TrialKind.BASELINE)
+        facts = [f"best {best:.4f} bpb"] if best is not None else []
+        facts += [f"{count} {verdict}" for verdict, count in sorted(counts.items())]
+        self._bars.update(
+            self._study,
+            completed=done,
+            description=f"trial {done}" + (f"/{self._limit}" if self._limit else ""),
+            facts=", ".join(facts) or "measuring the baseline",
+        )
+
+    def on_progress(self, proposal: Proposal, progress: TrialProgress) -> None:
+        """Moves the bar of a running trial."""
+        with self._lock:
+            if proposal.number not in self._trials:
+                self._trials[proposal.number] = self._bars.add_task(
+                    f"  #{proposal.number}", total=1.0, facts=""
+                )
+            task = self._trials[proposal.number]
+        probe = f", probe {progress.bpb:.3f} bpb" if progress.bpb is not None else ""
+        words = {"start": "starting", "train": f"{progress.seconds:.1f}/{progress.budget:g} s{probe}"}
+        self._bars.update(
+            task,
+            completed=min(1.0, progress.seconds / progress.budget),
+            facts=words.get(progress.phase, f"evaluating{probe}"),
+        )
+
+
+def trial_line(trial: Trial) -> str:
+    """One line about a trial."""
+    score = f"{trial.val_bpb:.4f}" if trial.val_bpb is not None else "-"
+    gain = f"{trial.gain:+.4f}" if trial.gain is not None else ""
+    what = str(trial.edit) if trial.edit.changes else "the script as it is"
+    if trial.confirms is not None:
+        what = f"again #{trial.confirms}: {what}"
+    why = "" if trial.verdict.evaluated else f"  ({trial.reason})"
+    name = "baseline" if trial.kind is TrialKind.BASELINE else str(trial.verdict)
+    return f"#{trial.number:<4} {name:<11} {score:>7} {gain:>8}  {trial.wall_seconds:5.1f} s  {what}{why}"

@@ -1,0 +1,88 @@
+"""`progress.png`: all trials, the keeps, and the best so far."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoresearch_rl.errors import StorageError
+from autoresearch_rl.records import Trial, TrialKind, Verdict
+
+
+def draw(trials: Sequence[Trial], path: Path) -> None:
+    """Draws a study, replacing the picture in one step. Without a scored trial there is nothing to draw.
+
+    Raises:
+        StorageError: the picture cannot be written.
+    """
+    scored = [trial for trial in trials if trial.val_bpb is not None]
+    if not scored:
+        return
+    from matplotlib.figure import Figure  # 0.3 s that no other command needs
+
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for label, colour, size, chosen in _groups(scored):
+        if chosen:
+            numbers, scores = [t.number for t in chosen], [t.val_bpb or 0.0 for t in chosen]
+            axes.scatter(numbers, scores, s=size, color=colour, label=f"{label} ({len(chosen)})", zorder=3)
+    axes.step(*_best_so_far(scored), where="post", color="tab:green", linewidth=1.5, label="incumbent")
+    failed = [trial.number for trial in trials if trial.val_bpb is None]
+    if failed:
+        axes.plot(failed, [0.02] * len(failed), "x", color="tab:red", transform=axes.get_xaxis_transform(),
+                  label=f"no score ({len(failed)})")  # fmt: skip
+    _annotate(axes, scored)
+    axes.set(xlabel="trial", ylabel="validation bits per byte", ylim=_limits(scored))
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, loc="upper right")
+    _save(figure, path)
+
+
+def _groups(trials: Sequence[Trial]) -> list[tuple[str, str, int, list[Trial]]]:
+    baseline = [t for t in trials if t.kind is TrialKind.BASELINE]
+    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.BASELINE]
+    provisional = [t for t in trials if t.verdict is Verdict.PROVISIONAL]
+    others = [t for t in trials if t.verdict is Verdict.DISCARD]
+    return [
+        ("discard", "lightgrey", 16, others),
+        ("provisional", "tab:orange", 20, provisional),
+        ("baseline", "black", 20, baseline),
+        ("keep", "tab:green", 36, keeps),
+    ]
+
+
+def _best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
+    """The incumbent's first score, from the trial on that made it lead."""
+    keeps = [
+        t for t in trials if t.verdict is Verdict.KEEP and (t.kind is not TrialKind.BASELINE or t.number == 0)
+    ]
+    numbers = [t.number for t in keeps] + [max(t.number for t in trials)]
+    scores = [t.val_bpb for t in keeps if t.val_bpb is not None]
+    return numbers, [*scores, scores[-1]]
+
+
+def _limits(trials: Sequence[Trial]) -> tuple[float, float]:
+    """From below the best to a bit above the baseline: a drastic failure must not flatten the rest."""
+    scores = [trial.val_bpb for trial in trials if trial.val_bpb is not None]
+    low, first = min(scores), scores[0]
+    spread = max(first - low, 0.05)
+    return low - 0.15 * spread, min(max(scores), first + spread) + 0.15 * spread
+
+
+def _annotate(axes: object, trials: Sequence[Trial]) -> None:
+    for trial in trials:
+        if trial.verdict is Verdict.KEEP and trial.edit.changes and trial.val_bpb is not None:
+            axes.annotate(  # type: ignore[attr-defined]
+                str(trial.edit)[:48], (trial.number, trial.val_bpb), xytext=(4, -10),
+                textcoords="offset points", fontsize=7, rotation=-20, va="top",
+            )  # fmt: skip
+
+
+def _save(figure: object, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.tmp")
+    try:
+        figure.savefig(partial, dpi=130, format="png")  # type: ignore[attr-defined]
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error

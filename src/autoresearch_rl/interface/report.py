@@ -1,0 +1,237 @@
+"""`status`, `show` and `best`: facts as JSON-ready dictionaries, and the same facts for people."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from autoresearch_rl.errors import ConfigurationError, StorageError
+from autoresearch_rl.judgement.acceptance import Ledger
+from autoresearch_rl.opening import open_notebook
+from autoresearch_rl.records import Trial, TrialKind, Verdict
+from autoresearch_rl.storage.journal import Journal
+from autoresearch_rl.storage.lock import owner
+
+PHASES = ("start", "run", "evaluate", "loop", "learn")
+OUTSIDE = ("start", "evaluate", "loop", "learn")  # of the training budget
+LOG_LINES = 20
+
+
+def study_status(home: Path, name: str | None) -> dict[str, Any]:
+    """How a study stands.
+
+    Raises:
+        StorageError: there is no such study.
+    """
+    storage, study = open_notebook(home, name)
+    with storage:
+        trials = storage.trials(study)
+    ledger = Ledger.replay(study.baseline, trials)
+    ran = [trial for trial in trials if trial.wall_seconds > 0]
+    counted = [trial for trial in trials if trial.kind is not TrialKind.BASELINE]
+    return {
+        "study": study.name,
+        "task": study.task,
+        "policy": study.settings["policy"],
+        "folder": str(home / study.name),
+        "running": owner(home / study.name),
+        "trials": len(counted),
+        "baseline_runs": len(trials) - len(counted),
+        "verdicts": dict(Counter(str(trial.verdict) for trial in counted)),
+        "baseline_bpb": _mean(ledger.measurements(study.baseline)),
+        "best_bpb": ledger.incumbent_bpb,
+        "best_runs": len(ledger.measurements(ledger.incumbent)),
+        "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
+        "noise_df": ledger.noise.df,
+        "waiting_for_confirmation": len(ledger.pending),
+        "since_last_keep": _since_keep(counted),
+        "train_seconds": sum(trial.train_seconds for trial in trials),
+        "hours": sum(trial.wall_seconds for trial in trials) / 3600,
+        "sandboxes": dict(Counter(trial.sandbox for trial in ran)),
+        "median_seconds": {phase: _median(ran, (phase,)) for phase in PHASES},
+        "median_outside_budget": _median([t for t in ran if t.verdict.evaluated], OUTSIDE),
+        "policy_metrics": dict(next((t.metrics for t in reversed(trials) if t.metrics), {})),
+    }
+
+
+def _median(trials: Sequence[Trial], phases: Sequence[str]) -> float | None:
+    values = [sum(trial.seconds.get(phase, 0.0) for phase in phases) for trial in trials]
+    return median(values) if values else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _since_keep(trials: Sequence[Trial]) -> int:
+    for count, trial in enumerate(reversed(trials)):
+        if trial.verdict is Verdict.KEEP:
+            return count
+    return len(trials)
+
+
+def render_status(facts: Mapping[str, Any]) -> str:
+    """`study_status` for people."""
+    running = f"running (pid {facts['running']})" if facts["running"] else "not running"
+    where = f"task {facts['task']}, policy {facts['policy']}, {facts['folder']}"
+    lines = [f"study {facts['study']} ({running}): {where}"]
+    verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(facts["verdicts"].items())) or "none yet"
+    lines.append(f"trials   {facts['trials']} ({verdicts}), {facts['since_last_keep']} since the last keep")
+    lines.append(
+        f"best     {_bpb(facts['best_bpb'])} val_bpb, mean of {facts['best_runs']} runs; {_gain(facts)}"
+    )
+    lines.append(
+        f"noise    {_bpb(facts['noise_bpb'])} bpb a run (standard deviation, {facts['noise_df']} df)"
+    )
+    if facts["waiting_for_confirmation"]:
+        lines.append(f"waiting  {facts['waiting_for_confirmation']} provisional, to be run again")
+    lines.append(f"spent    {facts['train_seconds']:.0f} s of training, {facts['hours']:.2f} h of trials")
+    sandboxes = ", ".join(f"{name} ({n})" for name, n in facts["sandboxes"].items()) or "none yet"
+    lines.append(f"sandbox  {sandboxes}")
+    if facts["median_outside_budget"] is not None:
+        phases = ", ".join(f"{name} {value:.2f}" for name, value in facts["median_seconds"].items())
+        outside = facts["median_outside_budget"]
+        lines.append(f"seconds  {outside:.2f} outside the budget a trial (median); by phase: {phases}")
+    if facts["policy_metrics"]:
+        lines.append("policy   " + ", ".join(f"{k} {v:.3g}" for k, v in facts["policy_metrics"].items()))
+    return "\n".join(lines)
+
+
+def _bpb(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _gain(facts: Mapping[str, Any]) -> str:
+    if facts["baseline_bpb"] is None or facts["best_bpb"] is None:
+        return "baseline not measured yet"
+    return f"baseline {facts['baseline_bpb']:.4f} ({facts['baseline_bpb'] - facts['best_bpb']:+.4f})"
+
+
+def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
+    """One trial, with its diff and the end of its log.
+
+    Raises:
+        ConfigurationError: the study has no such trial.
+        StorageError: there is no such study.
+    """
+    storage, study = open_notebook(home, name)
+    with storage:
+        trials = storage.trials(study)
+    found = [trial for trial in trials if trial.number == number]
+    if not found:
+        raise ConfigurationError(f"study {study.name} has no trial {number}: it has {len(trials)}, from 0 on")
+    trial, folder = found[0], Journal(home / study.name).trial_folder(number)
+    return {
+        "study": study.name,
+        "trial": number,
+        "kind": str(trial.kind),
+        "verdict": str(trial.verdict),
+        "reason": trial.reason,
+        "val_bpb": trial.val_bpb,
+        "incumbent_bpb": trial.incumbent_bpb,
+        "gain": trial.gain,
+        "edit": trial.edit.to_json(),
+        "confirms": trial.confirms,
+        "seed": trial.seed,
+        "reward": trial.reward,
+        "train_seconds": trial.train_seconds,
+        "wall_seconds": trial.wall_seconds,
+        "seconds": dict(trial.seconds),
+        "peak_memory_mb": trial.peak_memory_mb,
+        "sandbox": trial.sandbox,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(trial.started)),
+        "script": trial.script,
+        "parent": trial.parent,
+        "folder": str(folder),
+        "diff": _text(folder / "edit.diff"),
+        "log_tail": "\n".join(_text(folder / "run.log").strip().splitlines()[-LOG_LINES:]),
+    }
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # the folder is for people, who may have cleaned it up
+        return ""
+
+
+def render_trial(facts: Mapping[str, Any]) -> str:
+    """`trial_facts` for people."""
+    gain = f", {facts['gain']:+.4f} against {facts['incumbent_bpb']:.4f}" if facts["gain"] is not None else ""
+    again = f", again #{facts['confirms']}" if facts["confirms"] is not None else ""
+    lines = [
+        f"trial {facts['trial']} of study {facts['study']} ({facts['kind']}{again}), {facts['started']}",
+        f"verdict  {facts['verdict']}: {facts['reason']}",
+        f"val_bpb  {_bpb(facts['val_bpb'])}{gain}; reward {facts['reward']:+.4f}",
+        f"time     {facts['train_seconds']:.1f} s of training, {facts['wall_seconds']:.1f} s in all",
+        f"run in   {facts['sandbox'] or 'nothing: it never ran'}, {facts['peak_memory_mb']:.0f} MB at most",
+        f"files    {facts['folder']}",
+    ]
+    if facts["diff"]:
+        lines += ["", facts["diff"].rstrip()]
+    if facts["log_tail"]:
+        lines += ["", "the last lines of its log:", *(f"  {line}" for line in facts["log_tail"].splitlines())]
+    return "\n".join(lines)
+
+
+def best_facts(home: Path, name: str | None) -> dict[str, Any]:
+    """The incumbent.
+
+    Raises:
+        StorageError: there is no such study, or nothing in it has been measured.
+    """
+    storage, study = open_notebook(home, name)
+    with storage:
+        trials = storage.trials(study)
+        ledger = Ledger.replay(study.baseline, trials)
+        if ledger.incumbent_bpb is None:
+            raise StorageError(
+                f"study {study.name} has not measured its baseline yet: let it run for a while"
+            )
+        source = storage.script(ledger.incumbent)
+    scores = ledger.measurements(ledger.incumbent)
+    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.BASELINE]
+    return {
+        "study": study.name,
+        "trial": keeps[-1].number if keeps else 0,
+        "script": ledger.incumbent,
+        "val_bpb": ledger.incumbent_bpb,
+        "runs": list(scores),
+        "baseline_bpb": _mean(ledger.measurements(study.baseline)),
+        "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
+        "keeps": [[t.number, str(t.edit), t.val_bpb, t.gain] for t in keeps],
+        "branch": f"autoresearch/{study.name}",
+        "repository": str(home / study.name / "repo"),
+        "source": source,
+    }
+
+
+def render_best(facts: Mapping[str, Any]) -> str:
+    """`best_facts` for people."""
+    gain = facts["baseline_bpb"] - facts["val_bpb"]
+    lines = [
+        f"best of study {facts['study']}: trial {facts['trial']}, val_bpb {facts['val_bpb']:.4f} "
+        f"(mean of {len(facts['runs'])}), baseline {facts['baseline_bpb']:.4f}, gain {gain:+.4f}",
+    ]
+    lines += [
+        f"  #{number:<4} {bpb:.4f} {gained:+.4f}  {edit}" for number, edit, bpb, gained in facts["keeps"]
+    ]
+    lines.append(f"in {facts['repository']}, branch {facts['branch']}; `best --script` prints it")
+    if test := facts.get("test"):
+        lines += ["", "on the sealed test split, fresh seeds, mean and standard deviation:"]
+        for name in ("baseline", "best"):
+            val, sealed = test[name]["val"], test[name]["test"]
+            lines.append(
+                f"  {name:<9} test {sealed['mean']:.4f} +- {sealed['sd']:.4f}   "
+                f"val {val['mean']:.4f} +- {val['sd']:.4f}"
+            )
+        gain = test["gain"]
+        lines.append(
+            f"  gain      {gain['bpb']:+.4f} (95 % interval {gain['low']:+.4f} to {gain['high']:+.4f}, "
+            f"{gain['n']} paired seeds)"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""`run`: a study with its progress, its picture, and the ways to interrupt it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from autoresearch_rl.interface.live import Live
+from autoresearch_rl.interface.picture import draw
+from autoresearch_rl.judgement.termination import TerminationOracle
+from autoresearch_rl.opening import create_study
+from autoresearch_rl.records import StopReason, Trial, Verdict
+from autoresearch_rl.study import Study
+
+EXIT_CODES = {StopReason.PERSON: 130, StopReason.DISK: 1}
+
+
+def run_study(options: Mapping[str, Any], limits: Mapping[str, Any], workers: int) -> int:
+    """Opens the study, runs it, prints why it stopped; returns the exit code."""
+    import torch
+
+    torch.set_num_threads(1)  # the policy is small, and the cores belong to the trials
+    with Live(limits["trials"]) as live:
+        live.say("preparing: corpus, sandbox, leak scan (the first scan takes a while)")
+        with create_study(**options) as study:
+            _greet(live, study)
+            study.callbacks += [live.on_trial, _draw_keeps]
+            study.on_progress = live.on_progress
+            with interruptible(study, live):
+                stop = study.run(TerminationOracle(folder=study.notebook.folder, **limits), workers)
+            draw(study.trials, study.notebook.folder / "progress.png")
+            summary = _summary(study)
+    click.echo(f"stopped: {stop.reason} ({stop.message})\n{summary}")
+    return EXIT_CODES.get(stop.reason, 0)
+
+
+def _greet(live: Live, study: Study) -> None:
+    task, folder = study.environment.task, study.notebook.folder
+    live.say(
+        f"study {study.notebook.study.name}: task {task.name}, {task.seconds:g} {task.clock} s a trial, "
+        f"policy {study.policy}, sandbox {study.environment.backend.name}, {folder}"
+    )
+    if study.trials:
+        live.say(f"going on after {len(study.trials)} trials")
+    live.show_study(study.trials, study.ledger.incumbent_bpb)
+
+
+def _draw_keeps(study: Study, trial: Trial) -> None:
+    if trial.verdict is Verdict.KEEP:
+        draw(study.trials, study.notebook.folder / "progress.png")
+
+
+def _summary(study: Study) -> str:
+    ledger, baseline = study.ledger, study.ledger.measurements(study.notebook.study.baseline)
+    if not baseline or ledger.incumbent_bpb is None:
+        return "the baseline has not been measured yet"
+    before = sum(baseline) / len(baseline)
+    return (
+        f"best val_bpb {ledger.incumbent_bpb:.4f}, baseline {before:.4f} "
+        f"({before - ledger.incumbent_bpb:+.4f}), {len(study.trials)} runs; see `autoresearch-rl best`"
+    )
+
+
+@contextmanager
+def interruptible(study: Study, live: Live) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) lets the running trials finish; the second ends at once."""
+    asked = False
+
+    def handle(_: int, __: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(130)  # the kernel kills the sandboxes with us; the database is safe at any instant
+        asked = True
+        study.stop()
+        # Not through `live`: its lock may be held by what we interrupt.
+        os.write(2, b"\nfinishing the running trial; press Ctrl-C again to stop at once\n")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,133 @@
+"""Scores scripts outside a study: `evaluate`, and `best --test` on the sealed split."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment
+from autoresearch_rl.environment.task import load_task
+from autoresearch_rl.errors import ConfigurationError, StorageError
+from autoresearch_rl.interface.live import Live
+from autoresearch_rl.opening import open_notebook, require_comparable
+from autoresearch_rl.records import Edit, Outcome, OutcomeStatus, Proposal, TrialKind
+from autoresearch_rl.target.edits import validate
+
+TEST_SEEDS = 3
+
+
+def evaluate_script(
+    task_name: str, path: Path, budget: float | None, seed: int, sandbox: str
+) -> tuple[dict[str, Any], str]:
+    """One script, one trial.
+
+    Returns:
+        The facts (`verdict` is `ok` when there is a score), and the script's log.
+
+    Raises:
+        ConfigurationError: the task or the script cannot be read.
+    """
+    task = load_task(task_name, budget)
+    try:
+        source = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the script {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"the script {path} is not UTF-8 text: {error.reason}") from error
+    if problem := validate(source, task.script_bytes):
+        return _facts("rejected", problem, None), ""
+    with Live() as live:
+        environment = open_environment(task, sandbox)
+        try:
+            outcome = _run(environment, live, source, seed, 0)
+        finally:
+            environment.close()
+    return _facts(str(outcome.status), outcome.reason, outcome), outcome.log
+
+
+def _facts(verdict: str, reason: str, outcome: Outcome | None) -> dict[str, Any]:
+    return {
+        "verdict": verdict,
+        "val_bpb": outcome.val_bpb if outcome else None,
+        "probes": [[probe.seconds, probe.bpb] for probe in outcome.probes] if outcome else [],
+        "train_seconds": outcome.train_seconds if outcome else 0.0,
+        "wall_seconds": outcome.wall_seconds if outcome else 0.0,
+        "sandbox": outcome.sandbox if outcome else None,
+        "reason": reason,
+        "challenges": outcome.challenges if outcome else 0,
+        "peak_memory_mb": outcome.peak_memory_mb if outcome else 0.0,
+    }
+
+
+def _run(
+    environment: FrozenEnvironment,
+    live: Live,
+    source: str,
+    seed: int,
+    number: int,
+    splits: Sequence[str] = ("val",),
+) -> Outcome:
+    proposal = Proposal(number, TrialKind.BASELINE, "", source, Edit(()), seed)
+    return environment.run(source, seed, lambda progress: live.on_progress(proposal, progress), splits)
+
+
+def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, Any]:
+    """Trains best and baseline with fresh seeds, scores both on the sealed split, and writes `test.json`.
+
+    Raises:
+        EnvironmentChanged: the frozen part is not the one of the study.
+        StorageError: a run of a script that ran before now fails.
+    """
+    storage, record = open_notebook(home, facts["study"])
+    with storage:
+        task = load_task(record.settings["task"], record.settings["budget"])
+        sources = {"best": facts["source"], "baseline": storage.script(record.baseline)}
+    with Live() as live:
+        environment = open_environment(task, sandbox, prewarm=True)
+        try:
+            require_comparable(record, environment)
+            scores = _test_scores(environment, live, sources)
+        finally:
+            environment.close()
+    result = {name: _summary(values) for name, values in scores.items()}
+    result["gain"] = _difference(scores["baseline"]["test"], scores["best"]["test"])
+    (home / record.name / "test.json").write_text(json.dumps(result, indent=2) + "\n")
+    return {**facts, "test": result}
+
+
+def _test_scores(
+    environment: FrozenEnvironment, live: Live, sources: Mapping[str, str]
+) -> dict[str, dict[str, list[float]]]:
+    """name -> split -> one val_bpb per seed; best and baseline share the seeds."""
+    seeds = [secrets.randbelow(2**31) for _ in range(TEST_SEEDS)]
+    scores: dict[str, dict[str, list[float]]] = {name: {"val": [], "test": []} for name in sources}
+    for number, (name, source, seed) in enumerate((n, s, seed) for seed in seeds for n, s in sources.items()):
+        outcome = _run(environment, live, source, seed, number, ("val", "test"))
+        if outcome.status is not OutcomeStatus.OK or outcome.val_bpb is None:
+            raise StorageError(f"the {name} script does not run any more: {outcome.reason}")
+        scores[name]["val"].append(outcome.val_bpb)
+        scores[name]["test"].append(outcome.extra_bpb["test"])
+        live.say(f"{name}, seed {seed}: val {outcome.val_bpb:.4f}, test {outcome.extra_bpb['test']:.4f}")
+    return scores
+
+
+def _summary(scores: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    return {
+        split: {"mean": mean(values), "sd": stdev(values), "values": list(values)}
+        for split, values in scores.items()
+    }
+
+
+def _difference(before: Sequence[float], after: Sequence[float]) -> dict[str, float | int]:
+    """Paired difference of means with its 95 % interval (Student), positive when `after` is lower."""
+    from scipy.special import stdtrit
+
+    differences = [b - a for b, a in zip(before, after, strict=True)]
+    margin = float(stdtrit(len(differences) - 1, 0.975)) * stdev(differences) / math.sqrt(len(differences))
+    centre = mean(differences)
+    return {"bpb": centre, "low": centre - margin, "high": centre + margin, "n": len(differences)}

@@ -1,0 +1,142 @@
+"""Opens a study: finds or makes its record, checks that it is still comparable, assembles its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from autoresearch_rl.agent.agents import make_agent
+from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment, require_same
+from autoresearch_rl.environment.task import Task, load_task
+from autoresearch_rl.errors import BaselineFailed, ConfigurationError, EnvironmentChanged, StorageError
+from autoresearch_rl.notebook import Notebook
+from autoresearch_rl.storage.lock import study_lock
+from autoresearch_rl.storage.storage import Storage, StudyRecord, check_study_name
+from autoresearch_rl.study import OnTrial, Study
+from autoresearch_rl.target.edits import validate
+
+DEFAULTS: Mapping[str, Any] = {"task": "stdlib", "budget": None, "policy": "ppo", "seed": 0}
+
+
+def database(home: Path) -> Path:
+    """Where the studies of a home are stored."""
+    return home / "studies.db"
+
+
+def create_study(
+    task: str | None = None,
+    name: str | None = None,
+    home: str | Path = "studies",
+    *,
+    policy: str | None = None,
+    seed: int | None = None,
+    budget: float | None = None,
+    sandbox: str = "auto",
+    callbacks: Sequence[OnTrial] = (),
+) -> Study:
+    """Makes a study, or opens the one of that name where it stopped.
+
+    Args:
+        task: a shipped task or a task folder; `stdlib` when nothing is said.
+        name: of the study; the task's name when nothing is said.
+        home: folder of all studies.
+        policy: `ppo` or `random`.
+        seed: of the study; the seeds of its trials follow from it.
+        budget: training seconds of a trial, in place of the task's.
+        sandbox: `auto`, `bubblewrap` or `landlock`.
+        callbacks: called with the study and each recorded trial.
+
+    Raises:
+        ConfigurationError: an option is wrong, or contradicts the existing study.
+        EnvironmentChanged: the frozen part is not the one that the study began with.
+        StudyBusy: another process runs this study.
+        SandboxError: no sandbox holds here.
+        StorageError: the home cannot be written.
+    """
+    home, stack = Path(home), ExitStack()
+    with stack:
+        name = check_study_name(name or Path(task or "stdlib").name)
+        stack.enter_context(study_lock(home / name, name))
+        storage = stack.enter_context(Storage.open(database(home)))
+        record = storage.study(name)
+        given = {"task": _absolute(task), "policy": policy, "seed": seed, "budget": budget}
+        settings = _settings(name, record, given)
+        loaded = load_task(settings["task"], settings["budget"])
+        agent = make_agent(settings["policy"], settings["seed"])
+        environment = open_environment(loaded, sandbox, prewarm=True)
+        stack.callback(environment.close)
+        if record is None:
+            record = storage.create_study(
+                name, settings["task"], settings, environment.fingerprint, _baseline(loaded)
+            )
+        require_comparable(record, environment)
+        notebook = Notebook(storage, record, home / name)
+        if saved := storage.checkpoint(record):
+            agent.restore(saved[2])
+        study = Study(notebook, environment, agent, settings["policy"], settings["seed"], callbacks)
+        study.resources = stack.pop_all()
+        return study
+
+
+def _settings(name: str, record: StudyRecord | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the study runs with: as recorded, or as given with the defaults filled in."""
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if record is None:
+        return {**DEFAULTS, **chosen}
+    for key, value in chosen.items():
+        if value != record.settings[key]:
+            raise ConfigurationError(
+                f"study {name} was created with {key} {record.settings[key]}, not {value}: "
+                f"leave --{key} out to go on with it, or start another with --study NAME"
+            )
+    return dict(record.settings)
+
+
+def _absolute(task: str | None) -> str | None:
+    """A task folder by its full path, so that the study can be opened from elsewhere."""
+    return str(Path(task).resolve()) if task and (Path(task) / "task.toml").is_file() else task
+
+
+def _baseline(task: Task) -> str:
+    try:
+        source = task.baseline.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselineFailed(f"{task.baseline} cannot be read as UTF-8 text: {error}") from error
+    if problem := validate(source, task.script_bytes):
+        raise BaselineFailed(f"{task.baseline} cannot be a baseline: {problem}")
+    return source
+
+
+def require_comparable(record: StudyRecord, environment: FrozenEnvironment) -> None:
+    """Raises `EnvironmentChanged` unless results of this environment can be compared with the study's."""
+    before, now = dict(record.fingerprint), environment.fingerprint
+    require_same("file", dict(before["files"]), environment.files)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise EnvironmentChanged(
+                f"{key} was {before.get(key)} when study {record.name} began and is {now.get(key)} now, so "
+                "results would not be comparable: go back, or start a new study with --study NAME"
+            )
+
+
+def open_notebook(home: Path, name: str | None) -> tuple[Storage, StudyRecord]:
+    """Opens a study for reading: creates nothing, and does not disturb a run.
+
+    Args:
+        name: of the study; the latest when nothing is said.
+
+    Raises:
+        StorageError: there is no such study.
+    """
+    storage = Storage.open(database(home), readonly=True)
+    studies = storage.studies()
+    found = [study for study in studies if name in (None, study.name)]
+    if not found:
+        storage.close()
+        known = ", ".join(study.name for study in studies) or "none"
+        raise StorageError(
+            f"no study {name or ''} in {home}: there is {known}; start one with `autoresearch-rl run`"
+        )
+    return storage, found[-1]

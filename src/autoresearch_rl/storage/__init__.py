@@ -1,0 +1,1 @@
+"""What a study leaves behind: the database (the truth), its readable journal, and its lock."""

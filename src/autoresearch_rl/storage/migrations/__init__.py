@@ -1,0 +1,1 @@
+"""Alembic's script directory. Run by `storage.database`, never by an alembic.ini."""

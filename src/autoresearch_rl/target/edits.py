@@ -1,0 +1,148 @@
+"""Edits: apply and undo them, show them as a diff, and refuse scripts that must not run.
+
+Everything here is static: no script is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+
+from autoresearch_rl.errors import EditError
+from autoresearch_rl.records import Change, Edit
+from autoresearch_rl.target.script import Script, Site, parse
+from autoresearch_rl.target.sites import line_at
+
+LIMIT_BYTES = 65536
+
+_NO_NEWLINE = "\\ No newline at end of file"
+
+
+def apply(script: Script, edit: Edit) -> Script:
+    """The script with all changes of `edit` made; every other byte stays as it is.
+
+    `apply(apply(script, edit), edit.inverse).source == script.source` for every edit that is accepted.
+
+    Raises:
+        EditError: A site is missing, repeated, or does not read `old`; or `new` does not leave a script
+            that parses and in which the site reads `new`. Then nothing is changed.
+    """
+    _check_repeats(edit)
+    found = {change.site: _find(script, change, change.old) for change in edit.changes}
+    result = Script(splice(script.source, [(found[c.site], c.new) for c in edit.changes]))
+    for change in edit.changes:
+        _find(result, change, change.new)
+    return result
+
+
+def splice(source: str, replacements: list[tuple[Site, str]]) -> str:
+    """`source` with the text of each site replaced. Sites never overlap."""
+    for site, new in sorted(replacements, key=lambda r: r[0].span, reverse=True):
+        start, end = site.span
+        source = source[:start] + new + source[end:]
+    return source
+
+
+def diff(before: str, after: str) -> str:
+    """Unified diff of two sources, in the form that `git apply` takes; empty when they are equal."""
+    lines = difflib.unified_diff(_lines(before), _lines(after), "a/train.py", "b/train.py")
+    return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
+
+
+def validate(source: str, limit_bytes: int = LIMIT_BYTES) -> str | None:
+    """Why this script must not run, in one line, or None.
+
+    A source that passes is also a `Script`.
+    """
+    try:
+        _check_text(source, limit_bytes)
+        _ = Script(source)
+        _check_compiles(source)
+        _check_train(parse(source))
+    except EditError as error:
+        return str(error)
+    return None
+
+
+def _check_repeats(edit: Edit) -> None:
+    for site, count in Counter(change.site for change in edit.changes).items():
+        if count > 1:
+            raise EditError(f"expected one change per site, found {count} at {site!r}")
+
+
+def _find(script: Script, change: Change, expected: str) -> Site:
+    site = script.sites.get(change.site)
+    if site is None:
+        close = difflib.get_close_matches(change.site, script.sites, n=3)
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        raise EditError(f"expected a site named {change.site!r}, found none{hint}")
+    if site.code != expected:
+        raise EditError(f"expected {expected!r} at {site.name!r} (line {site.line}), found {site.code!r}")
+    return site
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as git sees them: `str.splitlines` would also break at form feeds and the like."""
+    *whole, rest = text.split("\n")
+    return [f"{line}\n" for line in whole] + ([rest] if rest else [])
+
+
+def _check_text(source: str, limit_bytes: int) -> None:
+    if not source.strip():
+        raise EditError("expected a script, found an empty file")
+    if "\0" in source:
+        line = line_at(source, source.index("\0"))
+        raise EditError(f"line {line}: expected text, found a NUL byte")
+    size = len(source.encode("utf-8", "surrogatepass"))
+    if size > limit_bytes:
+        raise EditError(f"expected at most {limit_bytes} bytes, found {size}")
+
+
+def _check_compiles(source: str) -> None:
+    """Some errors show only when bytecode is made: `return` outside a function, for one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "train.py", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise EditError(f"line {error.lineno or 1}: {error.msg}") from error
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise EditError(f"expected a script that compiles, found {type(error).__name__}: {error}") from error
+
+
+def _check_train(tree: ast.Module) -> None:
+    bindings = [node for node in tree.body if "train" in _bound(node)]
+    if not bindings:
+        raise EditError("expected a top-level `def train(env)`, found none")
+    last = bindings[-1]
+    if not isinstance(last, ast.FunctionDef):
+        found = ast.unparse(last).partition("\n")[0][:80]
+        raise EditError(f"line {last.lineno}: expected a top-level `def train(env)`, found `{found}`")
+    if len(_required(last.args)) != 1 or _required_keywords(last.args):
+        found = f"def train({ast.unparse(last.args)})"[:80]
+        raise EditError(
+            f"line {last.lineno}: expected `def train(env)` with exactly one required positional argument, "
+            f"found `{found}`"
+        )
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """The names that a plain top-level statement binds."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)
+
+
+def _required(arguments: ast.arguments) -> list[ast.arg]:
+    positional = arguments.posonlyargs + arguments.args
+    return positional[: len(positional) - len(arguments.defaults)]
+
+
+def _required_keywords(arguments: ast.arguments) -> list[ast.arg]:
+    return [a for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is None]
