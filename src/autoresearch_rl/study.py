@@ -123,7 +123,7 @@ class Study:
 
         Raises:
             BaselineFailed: the script that everything is compared with does not run.
-            StorageError: it could not be written down; the study is as it was before.
+            StorageError: it could not be written down. Nothing of it is stored; open the study again.
         """
         with self._own_time():
             if proposal.kind is TrialKind.BASELINE and outcome.status is not OutcomeStatus.OK:

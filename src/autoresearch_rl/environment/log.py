@@ -12,14 +12,14 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_].*?(?:\x07|\x1b\\|$)|
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def clean(text: str, limit: int = HEAD + TAIL) -> str:
-    """Untrusted text without escape sequences, control and bidirectional characters, at most `limit` long."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))[:limit]
+def clean(text: str) -> str:
+    """Untrusted text without escape sequences, control and bidirectional characters."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 
 def one_line(text: object, limit: int = 300) -> str:
     """Untrusted text as one clean line."""
-    return " ".join(clean(str(text), 4 * limit).split())[:limit]
+    return " ".join(clean(str(text)[: 8 * limit]).split())[:limit]
 
 
 class LogRing:

@@ -118,6 +118,8 @@ def _int_moves(site: Site) -> Iterator[Move]:
 def _int_values(old: int) -> Iterator[tuple[int, str]]:
     if abs(old) < LARGE_INT:
         yield from ((old - 1, "step"), (old + 1, "step"), (2 * old, "scale"))
+        if old % 2 == 0 and old // 2 != old - 1:
+            yield old // 2, "scale"
         return
     for factor in INT_FACTORS:
         yield int(_EXACT.multiply(old, factor).to_integral_value()), "scale"
