@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment
+from autoresearch_rl.environment.sandbox import BACKENDS
 from autoresearch_rl.environment.task import load_task
 from tiny import make_task
 
@@ -17,12 +20,30 @@ def tiny_task(tmp_path: Path) -> Path:
     return make_task(tmp_path / "tiny")
 
 
-@pytest.fixture(scope="session", params=["bubblewrap", "landlock"])
-def environment(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[FrozenEnvironment]:
-    """The tiny task in a real sandbox of either kind."""
+def _opened(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrozenEnvironment]:
     folder = make_task(tmp_path_factory.mktemp("task") / "tiny")
-    opened = open_environment(load_task(str(folder)), request.param)
+    opened = open_environment(load_task(str(folder)), name, prewarm=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrozenEnvironment]:
+    """The tiny task in the best sandbox of this machine."""
+    yield from _opened("auto", tmp_path_factory)
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def each_environment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FrozenEnvironment]:
+    """The tiny task in either sandbox."""
+    skip_without(request.param)
+    yield from _opened(request.param, tmp_path_factory)
+
+
+def skip_without(backend: str) -> None:
+    """Users need not have bubblewrap; our CI has."""
+    if backend == "bubblewrap" and shutil.which("bwrap") is None:
+        assert not os.environ.get("CI"), "CI has to test both sandboxes: install bubblewrap"
+        pytest.skip("bwrap is not installed: only the Landlock sandbox is tested")

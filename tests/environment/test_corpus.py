@@ -57,7 +57,7 @@ def test_a_library_without_tests_is_an_error_that_says_so(tmp_path: Path) -> Non
 
 
 def test_too_few_rows_are_an_error_that_tells_how_to_mend_it(corpus: Corpus) -> None:
-    with pytest.raises(TaskError, match="lower evaluation.bytes"):
+    with pytest.raises(TaskError, match=r"lower evaluation\.bytes"):
         corpus.rows("probe", 10**6, 128)
 
 

@@ -40,7 +40,7 @@ def test_an_unknown_task_names_the_known_ones() -> None:
 
 def test_a_task_without_a_script_is_refused(tiny_task: Path) -> None:
     (tiny_task / "train.py").unlink()
-    with pytest.raises(TaskError, match="no train.py"):
+    with pytest.raises(TaskError, match=r"no train\.py"):
         load_task(str(tiny_task))
 
 

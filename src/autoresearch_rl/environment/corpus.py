@@ -7,10 +7,12 @@ masks these parts, so their documents cannot be read inside it. Train and probe 
 from __future__ import annotations
 
 import hashlib
+import os
+import random
 import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ HELD_OUT = frozenset([*_FOLDERS.split(), *(f"{name}.py" for name in _MODULES.spl
 TEST_FOLDERS = frozenset(("test", "tests", "idle_test"))
 
 
+@cache
 def library() -> Path:
     """The folder of the running interpreter's standard library."""
     return Path(sysconfig.get_paths()["stdlib"]).resolve()
@@ -39,10 +42,10 @@ def is_held_out(relative: Path) -> bool:
 
 
 def _documents(root: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if relative.parts[0] not in ("site-packages", "dist-packages") and path.is_file():
-            yield relative.as_posix(), path.read_bytes()
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(set(names) - {"site-packages", "dist-packages", "__pycache__"})
+        for path in (Path(folder, name) for name in sorted(files) if name.endswith(".py")):
+            yield path.relative_to(root).as_posix(), path.read_bytes()
 
 
 def _share(name: str) -> float:
@@ -86,7 +89,7 @@ class Corpus:
         return np.frombuffer(b"".join(self.documents["train"].values()), dtype=np.uint8)
 
     def rows(self, split: str, count: int, seq_len: int) -> NDArray[np.uint8]:
-        """Fixed evaluation rows, each within one document, drawn without overlap by hash.
+        """Fixed evaluation rows, each within one document, drawn without overlap and always the same.
 
         Returns:
             uint8[count, seq_len + 1]: inputs are `[:, :-1]`, targets `[:, 1:]`.
@@ -96,7 +99,7 @@ class Corpus:
         """
         width = seq_len + 1
         spots = [
-            (_share(f"{name}:{start}"), name, start)
+            (name, start)
             for name, data in self.documents[split].items()
             for start in range(0, len(data) - width + 1, width)
         ]
@@ -105,8 +108,8 @@ class Corpus:
                 f"the {split} split has {len(spots)} rows of {width} bytes, but {count} are needed: "
                 "use a Python that ships its own test or idlelib packages, or lower evaluation.bytes"
             )
-        chosen = sorted(spots)[:count]
-        data = b"".join(self.documents[split][name][start : start + width] for _, name, start in chosen)
+        chosen = random.Random(f"{split} {width}").sample(spots, count)
+        data = b"".join(self.documents[split][name][start : start + width] for name, start in chosen)
         return np.frombuffer(data, dtype=np.uint8).reshape(count, width)
 
 

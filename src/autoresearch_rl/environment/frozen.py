@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox
 from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
@@ -34,6 +35,7 @@ class FrozenEnvironment:
     corpus: Corpus
     backend: sandbox.Backend
     data: runner.Data
+    rows: dict[str, NDArray[np.uint8]]  # split -> rows of T + 1 tokens that are scored
     files: dict[str, str]  # frozen file -> SHA-256, as they were at the start
     prewarm: bool  # start the next trial's sandbox while this one is evaluated
     _spares: SimpleQueue[sandbox.SandboxProcess] = field(default_factory=SimpleQueue)
@@ -87,8 +89,7 @@ class FrozenEnvironment:
 
     def _score(self, script: str, artifact: int, split: str) -> evaluator.Evaluation:
         seed = int.from_bytes(os.urandom(8), "big")
-        rows = self.corpus.rows(split, self.task.rows, self.task.seq_len)
-        return evaluator.evaluate(self.task, self.backend, script, artifact, rows, seed)
+        return evaluator.evaluate(self.task, self.backend, script, artifact, self.rows[split], seed)
 
     def _outcome(self, run: runner.Run) -> Outcome:
         return Outcome(
@@ -164,8 +165,7 @@ def open_environment(task: Task, wanted: str = "auto", prewarm: bool = False) ->
         SandboxError: no sandbox holds here.
     """
     corpus = load_stdlib()
-    for split in ("val", "test"):
-        corpus.rows(split, task.rows, task.seq_len)
+    rows = {split: corpus.rows(split, task.rows, task.seq_len) for split in ("val", "test")}
     view, _ = leak.closed_view(corpus, sandbox_view(), leak.cache_folder())
     backend = sandbox.choose(wanted, view, *escape_targets(corpus))
     probe = corpus.rows("probe", task.probe_rows, task.seq_len)
@@ -174,7 +174,7 @@ def open_environment(task: Task, wanted: str = "auto", prewarm: bool = False) ->
         probe=memory.sealed("probe", np.ascontiguousarray(probe).tobytes()),
         dtype="uint8",
     )
-    return FrozenEnvironment(task, corpus, backend, data, frozen_files(task), prewarm)
+    return FrozenEnvironment(task, corpus, backend, data, rows, frozen_files(task), prewarm)
 
 
 def escape_targets(corpus: Corpus) -> tuple[list[Path], list[Path]]:

@@ -86,10 +86,14 @@ def closed_view(corpus: Corpus, view: View, cache: Path | None = None) -> tuple[
     Returns:
         The view without the leaking files, and these files.
     """
-    files = sorted(path for path in view.files() if not path.is_relative_to("/sys"))
-    key = _key(corpus, files)
+    files = sorted((path, stat.st_size, stat.st_mtime_ns) for path, stat in view.files())
+    key = hashlib.sha256(f"{corpus.digest}{files}".encode(errors="surrogateescape")).hexdigest()
     remembered = _remembered(cache, key)
-    leaks = remembered if remembered is not None else sorted({path for path, _ in scan(corpus, files)})
+    leaks = (
+        remembered
+        if remembered is not None
+        else sorted({path for path, _ in scan(corpus, (Path(path) for path, _, _ in files))})
+    )
     if cache and remembered is None:
         with contextlib.suppress(OSError):  # without a cache the next scan takes longer, no more
             cache.mkdir(parents=True, exist_ok=True)
@@ -103,11 +107,3 @@ def _remembered(cache: Path | None, key: str) -> list[Path] | None:
     except (OSError, ValueError):  # no scan yet, or a write that was cut off: scan again
         return None
     return [Path(path) for path in record["leaks"]] if record.get("key") == key else None
-
-
-def _key(corpus: Corpus, files: Iterable[Path]) -> str:
-    digest = hashlib.sha256(corpus.digest.encode())
-    for path in files:
-        stat = path.stat()
-        digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()

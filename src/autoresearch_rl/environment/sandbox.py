@@ -66,7 +66,7 @@ class SandboxProcess:
     # --- life
 
     def _start(self, control: int, view: View) -> tuple[subprocess.Popen[bytes], int]:
-        command = [sys.executable, "-s", "-P", "-B", str(INSIDE / "main.py"), str(control)]
+        command = [sys.executable, "-s", "-P", "-B", "-u", str(INSIDE / "main.py"), str(control)]
         if self.backend != "bubblewrap":
             assert self._scratch is not None
             process = _popen(command, self._environment(self._scratch), (control,))

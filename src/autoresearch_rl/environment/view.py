@@ -35,14 +35,22 @@ class View:
         parents = {parent for path in self.hidden for parent in path.parents}
         return sorted(path for path in parents if any(path.is_relative_to(root) for root in self.roots))
 
-    def files(self) -> Iterator[Path]:
-        """Every regular file that can be read inside."""
+    def files(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Every regular file that can be read inside, links followed, with its size and times."""
         for entry in self.entries():
             if entry.is_file():
-                yield entry
-                continue
-            for folder, _, names in os.walk(entry):
-                yield from (path for name in names if (path := Path(folder, name)).is_file())
+                yield str(entry), entry.stat()
+            else:
+                yield from _files_below(str(entry))
+
+
+def _files_below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_below(entry.path)
+            elif entry.is_file():
+                yield entry.path, entry.stat()
 
 
 def _open_entries(path: Path, hidden: set[Path], parents: set[Path]) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import traceback
 import types
 from typing import Any
 
@@ -18,6 +19,14 @@ def load(source: str) -> Any:
     linecache.cache[f"{NAME}.py"] = (len(source), None, source.splitlines(keepends=True), f"{NAME}.py")
     exec(compile(source, f"{NAME}.py", "exec", dont_inherit=True), module.__dict__)
     return module
+
+
+def print_traceback(error: BaseException) -> None:
+    """Prints the traceback from the script's own first line on: our frames are not its author's concern."""
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_code.co_filename != f"{NAME}.py":
+        trace = trace.tb_next
+    traceback.print_exception(error.with_traceback(trace or error.__traceback__))
 
 
 def describe(error: BaseException) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import traceback
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,8 @@ def _answer(model: torch.nn.Module, rows: bytes, job: dict[str, Any]) -> bytes:
     if shape != expected:
         found = f"a tensor of shape {shape}" if shape else type(logits).__name__
         raise ValueError(f"model(idx) returned {found}; expected logits of shape {expected}")
+    if not logits.is_floating_point():
+        raise TypeError(f"model(idx) returned logits of {logits.dtype}; expected a floating-point type")
     plain: bytes = logits.to(device="cpu", dtype=torch.float32).contiguous().numpy().tobytes()
     return plain
 
@@ -49,5 +50,5 @@ def run(sock: socket.socket, frame: wire.Frame) -> None:
     except wire.WireError:
         return
     except BaseException as error:
-        traceback.print_exc()
+        script.print_traceback(error)
         wire.send(sock, {"t": "failed", "error": script.describe(error)})

@@ -11,7 +11,6 @@ import os
 import random
 import socket
 import time
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,5 +172,5 @@ def run(sock: socket.socket, frame: wire.Frame) -> None:
         wire.send(sock, {"t": "returned"})
         _commit(sock, model, artifact)
     except BaseException as error:  # SystemExit and KeyboardInterrupt are the script's doing, too
-        traceback.print_exc()
+        script.print_traceback(error)
         wire.send(sock, {"t": "failed", "error": script.describe(error)})

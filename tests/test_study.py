@@ -1,0 +1,310 @@
+"""The loop, on a real task in a real sandbox, with the real database."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from autoresearch_rl import TerminationOracle, create_study
+from autoresearch_rl.errors import (
+    BaselineFailed,
+    ConfigurationError,
+    EnvironmentChanged,
+    StorageError,
+    StudyBusy,
+)
+from autoresearch_rl.records import (
+    Outcome,
+    OutcomeStatus,
+    Proposal,
+    StopReason,
+    Trial,
+    TrialKind,
+    Verdict,
+    script_id,
+)
+from autoresearch_rl.study import Study, trial_seed
+from tiny import BIGRAM, TASK, make_task
+
+
+def oracle(tmp_path: Path, trials: int) -> TerminationOracle:
+    return TerminationOracle(folder=tmp_path, trials=trials)
+
+
+@pytest.fixture
+def study(tiny_task: Path, tmp_path: Path) -> Iterator[Study]:
+    with create_study(str(tiny_task), "one", tmp_path / "home") as opened:
+        yield opened
+
+
+def scored(bpb: float) -> Outcome:
+    """What a run gives, for tests of what is made of it."""
+    return Outcome(OutcomeStatus.OK, "", bpb, (), 0.3, 0.1, 0.3, 0.2, 100.0, "landlock")
+
+
+def measure_baseline(study: Study, values: tuple[float, ...] = (4.0, 4.01, 3.99)) -> None:
+    for value in values:
+        proposal = study.ask()
+        assert proposal is not None
+        assert proposal.kind is TrialKind.BASELINE
+        study.tell(proposal, scored(value))
+
+
+def ask(study: Study) -> Proposal:
+    proposal = study.ask()
+    assert proposal is not None
+    return proposal
+
+
+def test_a_real_study_runs_learns_and_resumes(tiny_task: Path, tmp_path: Path) -> None:
+    home, told = tmp_path / "home", []
+    with create_study(str(tiny_task), "one", home, callbacks=[lambda _, trial: told.append(trial)]) as study:
+        stop = study.run(oracle(tmp_path, 2))
+    assert stop.reason is StopReason.TRIALS
+    assert [trial.kind for trial in told[:3]] == [TrialKind.BASELINE] * 3
+    assert all(trial.val_bpb is not None and trial.val_bpb < 5 for trial in told[:3])
+    with create_study(name="one", home=home) as study:
+        assert list(study.trials) == told
+        study.run(oracle(tmp_path, 4))
+        assert [trial.number for trial in study.trials] == list(range(7))
+    folder = home / "one"
+    assert len((folder / "results.tsv").read_text().splitlines()) == 8
+    assert {path.name for path in (folder / "trials" / "0003").iterdir()} == {
+        "edit.diff", "train.py", "run.log", "curve.jsonl", "result.json",
+    }  # fmt: skip
+    result = json.loads((folder / "trials" / "0003" / "result.json").read_text())
+    assert result["val_bpb"] == study.trials[3].val_bpb
+    for trial in study.trials:
+        assert set(trial.seconds) == {"loop", "start", "run", "evaluate", "learn"}
+
+
+def test_two_workers_run_at_the_same_time_and_lose_nothing(tiny_task: Path, tmp_path: Path) -> None:
+    with create_study(str(tiny_task), "two", tmp_path / "home") as study:
+        stop = study.run(oracle(tmp_path, 3), workers=2)
+        assert stop.reason is StopReason.TRIALS
+        numbers = sorted(trial.number for trial in study.trials)
+        assert numbers == list(range(6))
+        spans = sorted((trial.started, trial.started + trial.wall_seconds) for trial in study.trials)
+        assert any(later[0] < earlier[1] - 0.2 for earlier, later in pairwise(spans))
+
+
+# --- what is made of outcomes
+
+
+def test_a_clear_gain_is_kept_committed_and_leads(study: Study) -> None:
+    measure_baseline(study)
+    proposal = ask(study)
+    trial = study.tell(proposal, scored(3.5))
+    assert trial.verdict is Verdict.KEEP
+    assert trial.gain == pytest.approx(0.5)
+    assert trial.reward > 0.4
+    assert study.ledger.incumbent == proposal.script
+    repo = study.notebook.folder / "repo"
+    log = subprocess.run(
+        ["git", "-C", repo, "log", "--format=%s", "autoresearch/one"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert log == [str(proposal.edit), "Baseline: 4.0000 val_bpb"]
+    assert (repo / "train.py").read_text() == proposal.source
+    assert ask(study).parent == proposal.script
+
+
+def test_a_loss_is_discarded_and_the_next_edit_starts_from_the_incumbent_again(study: Study) -> None:
+    measure_baseline(study)
+    first = ask(study)
+    assert study.tell(first, scored(4.5)).verdict is Verdict.DISCARD
+    second = ask(study)
+    assert second.parent == first.parent == script_id(BIGRAM)
+    assert second.script != first.script, "the same script is not tried twice"
+
+
+def test_a_small_gain_is_run_again_and_leads_only_when_proven(study: Study) -> None:
+    measure_baseline(study)
+    first = ask(study)
+    assert study.tell(first, scored(3.985)).verdict is Verdict.PROVISIONAL
+    again = ask(study)
+    assert (again.kind, again.confirms, again.script) == (TrialKind.CONFIRM, first.number, first.script)
+    assert again.seed != first.seed
+    assert study.tell(again, scored(4.03)).verdict is Verdict.DISCARD
+    assert study.ledger.incumbent == script_id(BIGRAM)
+    second = ask(study)
+    assert study.tell(second, scored(3.96)).verdict is Verdict.PROVISIONAL
+    confirmed = []
+    while (proposal := ask(study)).kind is TrialKind.CONFIRM:
+        confirmed.append(study.tell(proposal, scored(3.955)).verdict)
+    assert confirmed[-1] is Verdict.KEEP
+    assert study.ledger.incumbent == second.script
+
+
+def test_a_trial_that_beat_a_former_incumbent_is_applied_to_the_new_one(study: Study) -> None:
+    measure_baseline(study)
+    first, second = ask(study), ask(study)
+    while second.edit.changes[0].site == first.edit.changes[0].site:
+        second = ask(study)
+    assert study.tell(first, scored(3.5)).verdict is Verdict.KEEP
+    late = study.tell(second, scored(3.4))
+    assert late.verdict is Verdict.PROVISIONAL, "it never ran on the incumbent it would replace"
+    assert study.ledger.incumbent == first.script
+    rebased = ask(study)
+    assert (rebased.kind, rebased.parent, rebased.confirms) == (
+        TrialKind.CONFIRM,
+        first.script,
+        second.number,
+    )
+    for proposal in (first, second):
+        change = proposal.edit.changes[0]
+        assert change.new in rebased.source
+    assert study.tell(rebased, scored(3.0)).verdict is Verdict.KEEP
+
+
+def test_an_edit_that_does_not_fit_the_new_incumbent_is_rejected_not_run(study: Study) -> None:
+    measure_baseline(study)
+    first, second = ask(study), ask(study)
+    while second.edit.changes[0].site != first.edit.changes[0].site:
+        second = ask(study)
+    study.tell(first, scored(3.5))
+    study.tell(second, scored(3.4))
+    following = ask(study)
+    assert following.kind is TrialKind.EXPLORE
+    resolved = study.trials[-1]
+    assert (resolved.verdict, resolved.confirms) == (Verdict.REJECTED, second.number)
+    assert "does not apply" in resolved.reason
+
+
+@pytest.mark.parametrize("status", [OutcomeStatus.CRASH, OutcomeStatus.TIMEOUT, OutcomeStatus.INVALID])
+def test_a_run_without_a_score_is_recorded_and_punished(study: Study, status: OutcomeStatus) -> None:
+    measure_baseline(study)
+    failed = replace(scored(0.1), status=status, val_bpb=None, reason="because")
+    trial = study.tell(ask(study), failed)
+    assert (str(trial.verdict), trial.reason, trial.gain) == (str(status), "because", None)
+    assert trial.reward < 0
+    assert ask(study).parent == script_id(BIGRAM)
+
+
+def test_a_tried_out_script_ends_the_study(tmp_path: Path) -> None:
+    model = "nn.Embedding(env.vocab_size, env.vocab_size)"
+    script = f"from torch import nn\nBIAS = True\n\n\ndef train(env):\n    return {model}\n"
+    task = make_task(tmp_path / "small", script)
+    with create_study(str(task), "small", tmp_path / "home") as study:
+        measure_baseline(study)
+        study.tell(ask(study), scored(4.5))
+        assert study.ask() is None
+        stop = study.run(oracle(tmp_path, 99))
+    assert stop.reason is StopReason.EXHAUSTED
+
+
+def test_a_person_stops_it(tiny_task: Path, tmp_path: Path) -> None:
+    def enough(study: Study, _: Trial) -> None:
+        study.stop()
+
+    with create_study(str(tiny_task), "one", tmp_path / "home", callbacks=[enough]) as study:
+        stop = study.run(oracle(tmp_path, 50))
+        assert (stop.reason, len(study.trials)) == (StopReason.PERSON, 1)
+
+
+# --- the same seed, the same decisions
+
+
+def test_the_same_seed_and_outcomes_give_the_same_proposals_across_a_restart(
+    tiny_task: Path, tmp_path: Path
+) -> None:
+    outcomes = [4.2, 3.9, 4.4, 3.7, 4.1, 4.0, 3.6, 4.6, 3.9, 4.2, 4.3, 3.5, 4.4, 4.2]
+
+    def play(home: Path, restart_at: int | None) -> list[tuple[str, int]]:
+        done: list[tuple[str, int]] = []
+        study = create_study(str(tiny_task), "one", home, seed=7)
+        measure_baseline(study)
+        for index, bpb in enumerate(outcomes):
+            if index == restart_at:
+                study.close()
+                study = create_study(name="one", home=home)
+            proposal = ask(study)
+            done.append((proposal.script, proposal.seed))
+            study.tell(proposal, scored(bpb))
+        study.close()
+        return done
+
+    straight = play(tmp_path / "a", None)
+    assert play(tmp_path / "b", 12) == straight
+    assert len({script for script, _ in straight}) >= 5
+
+
+def test_seeds_differ_between_trials_and_studies() -> None:
+    seeds = {trial_seed(study, number) for study in range(20) for number in range(200)}
+    assert len(seeds) == 4000
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+# --- bad input
+
+
+def test_a_second_run_is_refused(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(StudyBusy, match="already running"):
+        create_study(name="one", home=tmp_path / "home")
+    assert study.ask() is not None
+
+
+def test_an_option_that_contradicts_the_study_is_told(tiny_task: Path, tmp_path: Path) -> None:
+    create_study(str(tiny_task), "one", tmp_path / "home", policy="random").close()
+    with pytest.raises(ConfigurationError, match="created with policy random, not ppo"):
+        create_study(name="one", home=tmp_path / "home", policy="ppo")
+    with pytest.raises(ConfigurationError, match="created with budget None, not 5"):
+        create_study(name="one", home=tmp_path / "home", budget=5.0)
+
+
+def test_a_changed_frozen_file_is_named(tiny_task: Path, tmp_path: Path) -> None:
+    create_study(str(tiny_task), "one", tmp_path / "home").close()
+    (tiny_task / "task.toml").write_text(TASK.replace("seconds = 0.3", "seconds = 0.4"))
+    with pytest.raises(EnvironmentChanged, match=r"task\.toml has changed"):
+        create_study(name="one", home=tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("def train(env:\n", "line 1"),
+        ("x = 1\n", "train"),
+        ("", "empty"),
+    ],
+)
+def test_a_baseline_that_cannot_run_is_told_before_anything_starts(
+    tmp_path: Path, script: str, complaint: str
+) -> None:
+    task = make_task(tmp_path / "bad", script)
+    with pytest.raises(BaselineFailed, match=complaint):
+        create_study(str(task), "bad", tmp_path / "home")
+
+
+def test_a_baseline_that_crashes_shows_its_log_and_records_nothing(tmp_path: Path) -> None:
+    task = make_task(
+        tmp_path / "bad", "def train(env):\n    print('\\x1b[31mhello')\n    raise OSError('no')\n"
+    )
+    with create_study(str(task), "bad", tmp_path / "home") as study:
+        with pytest.raises(BaselineFailed, match="OSError: no") as caught:
+            study.run(oracle(tmp_path, 1))
+        assert "hello" in str(caught.value)
+        assert "\x1b" not in str(caught.value)
+        assert study.trials == []
+
+
+def test_an_edited_database_row_is_noticed(tiny_task: Path, tmp_path: Path) -> None:
+    create_study(str(tiny_task), "one", tmp_path / "home").close()
+    with sqlite3.connect(tmp_path / "home" / "studies.db") as connection:
+        connection.execute("update scripts set source = cast('def train(env): pass' as blob)")
+    with pytest.raises(StorageError), create_study(name="one", home=tmp_path / "home") as study:
+        study.ask()
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = "import sys, autoresearch_rl; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
