@@ -67,16 +67,16 @@ def ask(study: Study) -> Proposal:
 def test_a_real_study_runs_learns_and_resumes(tiny_task: Path, tmp_path: Path) -> None:
     home, told = tmp_path / "home", []
     with create_study(str(tiny_task), "one", home, callbacks=[lambda _, trial: told.append(trial)]) as study:
-        stop = study.run(oracle(tmp_path, 2))
+        stop = study.run(oracle(tmp_path, 1))
     assert stop.reason is StopReason.TRIALS
     assert [trial.kind for trial in told[:3]] == [TrialKind.BASELINE] * 3
     assert all(trial.val_bpb is not None and trial.val_bpb < 5 for trial in told[:3])
     with create_study(name="one", home=home) as study:
         assert list(study.trials) == told
-        study.run(oracle(tmp_path, 4))
-        assert [trial.number for trial in study.trials] == list(range(7))
+        study.run(oracle(tmp_path, 2))
+        assert [trial.number for trial in study.trials] == list(range(5))
     folder = home / "one"
-    assert len((folder / "results.tsv").read_text().splitlines()) == 8
+    assert len((folder / "results.tsv").read_text().splitlines()) == 6
     assert {path.name for path in (folder / "trials" / "0003").iterdir()} == {
         "edit.diff", "train.py", "run.log", "curve.jsonl", "result.json",
     }  # fmt: skip
@@ -88,10 +88,10 @@ def test_a_real_study_runs_learns_and_resumes(tiny_task: Path, tmp_path: Path) -
 
 def test_two_workers_run_at_the_same_time_and_lose_nothing(tiny_task: Path, tmp_path: Path) -> None:
     with create_study(str(tiny_task), "two", tmp_path / "home") as study:
-        stop = study.run(oracle(tmp_path, 3), workers=2)
+        stop = study.run(oracle(tmp_path, 2), workers=2)
         assert stop.reason is StopReason.TRIALS
         numbers = sorted(trial.number for trial in study.trials)
-        assert numbers == list(range(6))
+        assert numbers == list(range(5))
         spans = sorted((trial.started, trial.started + trial.wall_seconds) for trial in study.trials)
         assert any(later[0] < earlier[1] - 0.2 for earlier, later in pairwise(spans))
 

@@ -193,13 +193,17 @@ class Study:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
         running = {proposal.script for proposal in self._in_flight.values()}
         candidates = self._generator.candidates(script, self.notebook.tried | running)
-        if not candidates:
+        incumbent_bpb, baseline_bpb = (
+            self.ledger.incumbent_bpb,
+            self.ledger.mean(self.notebook.study.baseline),
+        )
+        if not candidates or incumbent_bpb is None or baseline_bpb is None:
             return None
         return State(
             number=self._next_number(),
             script=script.source,
-            incumbent_bpb=_mean(self.ledger.measurements(script.id)),
-            baseline_bpb=_mean(self.ledger.measurements(self.notebook.study.baseline)),
+            incumbent_bpb=incumbent_bpb,
+            baseline_bpb=baseline_bpb,
             noise=self.ledger.noise.sd,
             history=tuple(self.trials),
             candidates=tuple(candidates),
@@ -250,8 +254,7 @@ class Study:
         return trial
 
     def _trial(self, proposal: Proposal, verdict: Verdict, reason: str, outcome: Outcome | None) -> Trial:
-        parent = self.ledger.measurements(proposal.parent)
-        compared = proposal.kind is not TrialKind.BASELINE and parent
+        compared = proposal.kind is not TrialKind.BASELINE
         seconds = {"loop": self._take_own_time()}
         if outcome:
             seconds |= {
@@ -270,7 +273,7 @@ class Study:
             seed=proposal.seed,
             verdict=verdict,
             reason=reason,
-            incumbent_bpb=_mean(parent) if compared else None,
+            incumbent_bpb=self.ledger.mean(proposal.parent) if compared else None,
             val_bpb=outcome.val_bpb if outcome else None,
             reward=0.0,
             train_seconds=outcome.train_seconds if outcome else 0.0,
@@ -311,10 +314,6 @@ def trial_seed(study_seed: int, number: int) -> int:
     """The seed of a trial, 0 <= seed < 2^31: fixed by the study's seed and the trial's number."""
     digest = hashlib.sha256(f"{study_seed}:{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _baseline_message(outcome: Outcome) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simulation import Bandit, make_candidate, make_state, make_trial, play
 
 from autoresearch_rl.agent import checkpoint
-from autoresearch_rl.agent.agents import POLICIES, RandomAgent, draw_slate, make_agent
+from autoresearch_rl.agent.agents import POLICIES, RandomAgent, coarse_first, draw_slate, make_agent
 from autoresearch_rl.agent.ppo import PPOConfig
 from autoresearch_rl.agent.ppo_agent import SLATE, PPOAgent
 from autoresearch_rl.errors import ConfigurationError, StorageError
@@ -273,3 +273,11 @@ def test_checkpoints_of_two_kinds_of_agents_are_not_confused(saved):
         RandomAgent(0).restore(saved)
     with pytest.raises(StorageError):
         PPOAgent(0).restore(RandomAgent(0).checkpoint())
+
+
+def test_a_bold_step_is_on_the_slate_more_often_than_a_nudge_but_every_candidate_can_be() -> None:
+    candidates = [make_candidate("a", magnitude=magnitude) for magnitude in (0.1, 0.7, 5.0)]
+    rng = np.random.default_rng(0)
+    drawn = [draw_slate(candidates, 1, rng, coarse_first)[0].magnitude for _ in range(3000)]
+    shares = [drawn.count(candidate.magnitude) / 3000 for candidate in candidates]
+    assert shares == pytest.approx([1 / 6, 4 / 6, 1 / 6], abs=0.03)

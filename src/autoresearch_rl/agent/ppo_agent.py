@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from autoresearch_rl.agent import checkpoint
-from autoresearch_rl.agent.agents import draw_slate, rng_from_state
+from autoresearch_rl.agent.agents import coarse_first, draw_slate, rng_from_state
 from autoresearch_rl.agent.features import F_C, F_S, encode
 from autoresearch_rl.agent.policy import ActorCritic
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
@@ -59,8 +59,8 @@ class PPOAgent:
         self._completed = 0
 
     def propose(self, state: State) -> Candidate:
-        """See `Agent.propose`: sample from the policy over a slate drawn uniformly over sites."""
-        slate = draw_slate(state.candidates, SLATE, self._rng)
+        """See `Agent.propose`: sample from the policy over a slate of bold and fine steps."""
+        slate = draw_slate(state.candidates, SLATE, self._rng, coarse_first)
         candidate, context, mask = _padded(state, slate)
         with torch.no_grad():
             log_probs, _ = self.network(candidate[None], context[None], mask[None])

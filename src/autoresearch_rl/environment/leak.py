@@ -8,11 +8,10 @@ compressed copies are not opened.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +54,9 @@ def _lines(data: bytes) -> set[bytes]:
 
 def scan(corpus: Corpus, files: Iterable[Path]) -> list[tuple[Path, str]]:
     """Files that hold a held-out document: pairs of the file and the document's name."""
+    files = list(files)
+    if not files:
+        return []
     owners = telling_lines(corpus)
     sizes = Counter(owners.values())
     found = []
@@ -81,29 +83,38 @@ def closed_view(corpus: Corpus, view: View, cache: Path | None = None) -> tuple[
     """Scans everything readable inside, and hides what leaks (a type checker's stubs, another copy).
 
     Args:
-        cache: folder that remembers a scan; it counts as long as no file's size or time has changed.
+        cache: folder that remembers a scan: files whose size and time are as they were are not read again.
 
     Returns:
         The view without the leaking files, and these files.
     """
-    files = sorted((path, stat.st_size, stat.st_mtime_ns) for path, stat in view.files())
-    key = hashlib.sha256(f"{corpus.digest}{files}".encode(errors="surrogateescape")).hexdigest()
-    remembered = _remembered(cache, key)
-    leaks = (
-        remembered
-        if remembered is not None
-        else sorted({path for path, _ in scan(corpus, (Path(path) for path, _, _ in files))})
-    )
-    if cache and remembered is None:
+    files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in view.files()}
+    clean, leaking = _remembered(cache, corpus.digest)
+    known = {path for path, facts in files.items() if (clean | leaking).get(path) == facts}
+    leaks = {path for path in known if path in leaking}
+    leaks |= {str(path) for path, _ in scan(corpus, (Path(path) for path in files.keys() - known))}
+    if cache and files.keys() - known:
+        found = {path: files.pop(path) for path in leaks}
         with contextlib.suppress(OSError):  # without a cache the next scan takes longer, no more
             cache.mkdir(parents=True, exist_ok=True)
-            (cache / CACHE).write_text(json.dumps({"key": key, "leaks": [*map(str, leaks)]}))
-    return replace(view, hidden=tuple(sorted({*view.hidden, *leaks}))), leaks
+            _replace(cache / CACHE, {"corpus": corpus.digest, "clean": files, "leaking": found})
+    paths = sorted(map(Path, leaks))
+    return replace(view, hidden=tuple(sorted({*view.hidden, *paths}))), paths
 
 
-def _remembered(cache: Path | None, key: str) -> list[Path] | None:
+def _replace(path: Path, record: Mapping[str, object]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(record))
+    partial.replace(path)
+
+
+Facts = dict[str, list[int]]  # path -> size, time of change
+
+
+def _remembered(cache: Path | None, corpus: str) -> tuple[Facts, Facts]:
+    """Clean and leaking files of the last scan for the same corpus."""
     try:
         record = json.loads((cache / CACHE).read_text()) if cache else {}
-    except (OSError, ValueError):  # no scan yet, or a write that was cut off: scan again
-        return None
-    return [Path(path) for path in record["leaks"]] if record.get("key") == key else None
+        return (record["clean"], record["leaking"]) if record.get("corpus") == corpus else ({}, {})
+    except (OSError, ValueError, KeyError):  # no scan yet, or not ours: scan everything
+        return {}, {}

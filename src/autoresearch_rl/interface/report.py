@@ -42,7 +42,7 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
         "trials": len(counted),
         "baseline_runs": len(trials) - len(counted),
         "verdicts": dict(Counter(str(trial.verdict) for trial in counted)),
-        "baseline_bpb": _mean(ledger.measurements(study.baseline)),
+        "baseline_bpb": ledger.mean(study.baseline),
         "best_bpb": ledger.incumbent_bpb,
         "best_runs": len(ledger.measurements(ledger.incumbent)),
         "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
@@ -61,10 +61,6 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
 def _median(trials: Sequence[Trial], phases: Sequence[str]) -> float | None:
     values = [sum(trial.seconds.get(phase, 0.0) for phase in phases) for trial in trials]
     return median(values) if values else None
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _since_keep(trials: Sequence[Trial]) -> int:
@@ -108,7 +104,7 @@ def _bpb(value: float | None) -> str:
 def _gain(facts: Mapping[str, Any]) -> str:
     if facts["baseline_bpb"] is None or facts["best_bpb"] is None:
         return "baseline not measured yet"
-    return f"baseline {facts['baseline_bpb']:.4f} ({facts['baseline_bpb'] - facts['best_bpb']:+.4f})"
+    return f"baseline {facts['baseline_bpb']:.4f} (gain {facts['baseline_bpb'] - facts['best_bpb']:+.4f})"
 
 
 def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
@@ -201,7 +197,7 @@ def best_facts(home: Path, name: str | None) -> dict[str, Any]:
         "script": ledger.incumbent,
         "val_bpb": ledger.incumbent_bpb,
         "runs": list(scores),
-        "baseline_bpb": _mean(ledger.measurements(study.baseline)),
+        "baseline_bpb": ledger.mean(study.baseline),
         "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
         "keeps": [[t.number, str(t.edit), t.val_bpb, t.gain] for t in keeps],
         "branch": f"autoresearch/{study.name}",

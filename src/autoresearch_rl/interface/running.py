@@ -57,13 +57,12 @@ def _draw_keeps(study: Study, trial: Trial) -> None:
 
 
 def _summary(study: Study) -> str:
-    ledger, baseline = study.ledger, study.ledger.measurements(study.notebook.study.baseline)
-    if not baseline or ledger.incumbent_bpb is None:
+    best, baseline = study.ledger.incumbent_bpb, study.ledger.mean(study.notebook.study.baseline)
+    if best is None or baseline is None:
         return "the baseline has not been measured yet"
-    before = sum(baseline) / len(baseline)
     return (
-        f"best val_bpb {ledger.incumbent_bpb:.4f}, baseline {before:.4f} "
-        f"({before - ledger.incumbent_bpb:+.4f}), {len(study.trials)} runs; see `autoresearch-rl best`"
+        f"best val_bpb {best:.4f}, baseline {baseline:.4f} (gain {baseline - best:+.4f}), "
+        f"{len(study.trials)} runs; see `autoresearch-rl best`"
     )
 
 

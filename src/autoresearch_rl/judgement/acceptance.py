@@ -108,11 +108,15 @@ class Ledger:
         """All val_bpb of a script, oldest first."""
         return tuple(self._measurements.get(script, ()))
 
+    def mean(self, script: str) -> float | None:
+        """Mean of a script's measurements; None before the first."""
+        values = self.measurements(script)
+        return _mean(values) if values else None
+
     @property
     def incumbent_bpb(self) -> float | None:
         """Mean of the incumbent's measurements; None before the first."""
-        values = self.measurements(self.incumbent)
-        return _mean(values) if values else None
+        return self.mean(self.incumbent)
 
     @property
     def noise(self) -> Noise:

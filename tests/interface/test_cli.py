@@ -1,0 +1,317 @@
+"""The command line as a user meets it: real processes, real studies, real terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import termios
+import time
+from fcntl import ioctl
+from pathlib import Path
+
+import click
+import pytest
+
+from autoresearch_rl.interface.cli import cli
+from tiny import BIGRAM, make_task
+
+COMMAND = [sys.executable, "-m", "autoresearch_rl"]
+
+
+def call(
+    *arguments: object, cwd: Path | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def one_line(result: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    """The command failed with this code and one clear line."""
+    assert result.returncode == code, result.stderr
+    lines = [line for line in result.stderr.strip().splitlines() if not line.startswith("preparing")]
+    assert len(lines) == 1, result.stderr
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A study of two trials, and what its run printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    task = make_task(folder / "tiny")
+    return folder / "home", call("run", task, "--study", "one", "--trials", 2, "--home", folder / "home")
+
+
+Finished = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+def test_run_prints_progress_to_stderr_and_the_end_to_stdout(finished: Finished) -> None:
+    home, result = finished
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("stopped: trials (2 trials recorded, the limit is 2)\nbest val_bpb ")
+    trials = [line for line in result.stderr.splitlines() if line.startswith("#")]
+    assert len(trials) == 5
+    assert "\x1b" not in result.stderr, "no colours and no bars where there is no terminal"
+    assert (home / "one" / "progress.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_status_tells_where_the_time_goes(finished: Finished) -> None:
+    home, _ = finished
+    text = call("status", "--home", home).stdout
+    assert "outside the budget a trial (median); by phase: start" in text
+    facts = json.loads(call("status", "--study", "one", "--home", home, "--json").stdout)
+    assert (facts["trials"], facts["baseline_runs"], facts["running"]) == (2, 3, None)
+    assert set(facts["median_seconds"]) == {"start", "run", "evaluate", "loop", "learn"}
+    assert 0 < facts["median_outside_budget"] < 60
+
+
+def test_show_prints_the_diff_of_a_trial(finished: Finished) -> None:
+    home, _ = finished
+    facts = json.loads(call("show", 3, "--home", home, "--json").stdout)
+    assert facts["trial"] == 3
+    assert facts["diff"].startswith("--- a/train.py")
+    assert facts["diff"] in call("show", 3, "--home", home).stdout + "\n"
+    one_line(call("show", 99, "--home", home), 2, "has no trial 99")
+
+
+def test_best_prints_the_incumbent_and_its_script(finished: Finished) -> None:
+    home, _ = finished
+    facts = json.loads(call("best", "--home", home, "--json").stdout)
+    assert facts["baseline_bpb"] >= facts["val_bpb"] > 1
+    assert call("best", "--home", home, "--script").stdout == facts["source"]
+    assert "gain" in call("best", "--home", home).stdout
+    one_line(call("best", "--home", home, "--script", "--json"), 2, "leave --test and --json out")
+
+
+def test_best_opens_the_sealed_split_with_fresh_seeds(finished: Finished) -> None:
+    home, _ = finished
+    facts = json.loads(call("best", "--home", home, "--test", "--json").stdout)
+    for name in ("best", "baseline"):
+        assert len(set(facts["test"][name]["test"]["values"])) == 3
+        assert facts["test"][name]["test"]["mean"] != facts["test"][name]["val"]["mean"]
+    gain = facts["test"]["gain"]
+    assert gain["low"] <= gain["bpb"] <= gain["high"]
+    assert json.loads((home / "one" / "test.json").read_text()) == facts["test"]
+
+
+def test_a_run_that_has_reached_its_limit_ends_at_once(finished: Finished) -> None:
+    home, _ = finished
+    result = call("run", "--study", "one", "--home", home, "--trials", 2)
+    assert (result.returncode, result.stdout.split(" (")[0]) == (0, "stopped: trials")
+    assert "going on after 5 trials" in result.stderr
+
+
+# --- evaluate
+
+
+def test_evaluate_prints_one_object(tiny_task: Path) -> None:
+    result = call("evaluate", tiny_task, tiny_task / "train.py", "--json")
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert facts["verdict"] == "ok"
+    assert facts["val_bpb"] < 5
+    assert all(len(probe) == 2 for probe in facts["probes"])
+    assert facts["train_seconds"] < facts["wall_seconds"]
+    assert facts["sandbox"] in ("bubblewrap", "landlock")
+    assert facts["reason"] == ""
+
+
+def test_evaluate_shows_the_end_of_a_crash_without_its_escape_sequences(tiny_task: Path) -> None:
+    script = tiny_task / "crash.py"
+    script.write_text(
+        "def train(env):\n    print('\\x1b]0;owned\\x07last words')\n    raise ValueError('\\x1b[5mno')\n"
+    )
+    result = call("evaluate", tiny_task, script)
+    assert result.returncode == 1
+    assert result.stdout.startswith("crash: ValueError: no\n")
+    assert "  last words\n" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_evaluate_rejects_a_script_that_must_not_run(tiny_task: Path) -> None:
+    script = tiny_task / "bad.py"
+    script.write_text("def train(env:\n")
+    result = call("evaluate", tiny_task, script, "--json")
+    facts = json.loads(result.stdout)
+    assert (result.returncode, facts["verdict"], facts["val_bpb"]) == (1, "rejected", None)
+    assert "line 1" in facts["reason"]
+
+
+@pytest.mark.parametrize("path", ["missing.py", "."])
+def test_evaluate_tells_of_a_script_that_cannot_be_read(tiny_task: Path, path: str) -> None:
+    one_line(call("evaluate", tiny_task, path, cwd=tiny_task), 2, "cannot read the script", path)
+
+
+def test_evaluate_tells_of_a_script_that_is_no_text(tiny_task: Path) -> None:
+    (tiny_task / "binary.py").write_bytes(b"\xff\xfe")
+    one_line(call("evaluate", tiny_task, tiny_task / "binary.py"), 2, "not UTF-8")
+
+
+# --- faults
+
+
+def test_an_unknown_task_a_wrong_limit_and_a_wrong_name_are_told(tmp_path: Path) -> None:
+    one_line(call("run", "nowhere", cwd=tmp_path), 2, "no task 'nowhere'", "micro, stdlib")
+    one_line(call("run", "micro", "--trials", 0, cwd=tmp_path), 2, "trials must be positive")
+    one_line(call("run", "micro", "--study", "../x", cwd=tmp_path), 2, "a study's name")
+    one_line(call("run", "micro", "--policy", "magic", cwd=tmp_path), 2, "magic", "ppo")
+    one_line(call("run", "micro", "--budget", "-1", cwd=tmp_path), 2, "seconds must be positive")
+    assert not (tmp_path / "x").exists()
+
+
+def test_reading_commands_without_a_study_create_nothing(tmp_path: Path) -> None:
+    for command in (["status"], ["best"], ["show", "0"]):
+        one_line(call(*command, cwd=tmp_path), 1, "no studies at", "autoresearch-rl run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_study_names_the_known_ones(finished: Finished) -> None:
+    home, _ = finished
+    one_line(call("status", "--study", "two", "--home", home), 1, "no study two", "one")
+
+
+def test_a_home_that_cannot_be_written_is_told(tiny_task: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    one_line(call("run", tiny_task, "--home", tmp_path / "file"), 1, str(tmp_path / "file"))
+    one_line(call("run", tiny_task, "--home", "/proc/nowhere"), 1, "/proc/nowhere")
+
+
+def test_a_database_of_a_newer_version_is_left_alone(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished[0], tmp_path / "home")
+    path = tmp_path / "home" / "studies.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+    connection.close()
+    before = path.read_bytes()
+    for command in (["run", "--study", "one"], ["status"]):
+        one_line(call(*command, "--home", tmp_path / "home"), 1, "newer version")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode != 0,
+    reason="no user namespaces: a full disk cannot be made here",
+)
+def test_a_disk_that_is_nearly_full_stops_the_study_with_that_reason(tiny_task: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    command = " ".join([*COMMAND, "run", str(tiny_task), "--study", "one", "--home", str(home)])
+    script = f"mount -t tmpfs -o size=20m none {home} && {command}"
+    result = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1, result.stderr
+    assert "stopped: disk (" in result.stdout
+
+
+# --- interruptions and terminals
+
+
+def start(task: Path, home: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(task), "--study", "one", "--home", str(home)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("study one"):
+            return process
+    raise AssertionError("it ended before it began")
+
+
+def test_ctrl_c_finishes_the_running_trial_and_a_second_run_is_refused_meanwhile(
+    tiny_task: Path, tmp_path: Path
+) -> None:
+    process = start(tiny_task, tmp_path / "home")
+    one_line(
+        call("run", "--study", "one", "--home", tmp_path / "home"), 1, "already running", str(process.pid)
+    )
+    facts = json.loads(call("status", "--home", tmp_path / "home", "--json").stdout)
+    assert facts["running"] == process.pid
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out.startswith("stopped: person")
+    assert "finishing the running trial" in err
+    facts = json.loads(call("status", "--home", tmp_path / "home", "--json").stdout)
+    assert facts["baseline_runs"] >= 1
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    slow = BIGRAM.replace("def train(env):\n", "def train(env):\n    import time\n    time.sleep(15)\n")
+    process = start(make_task(tmp_path / "slow", slow), tmp_path / "home")
+    time.sleep(4)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("size", [(24, 80), (5, 20)])
+def test_a_terminal_of_any_size_gets_two_bars(tiny_task: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    leader, follower = pty.openpty()
+    ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    process = subprocess.Popen(
+        [
+            *COMMAND,
+            "run",
+            str(tiny_task),
+            "--study",
+            "one",
+            "--home",
+            str(tmp_path / "home"),
+            "--trials",
+            "1",
+        ],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(follower)
+    shown = b""
+    while data := _read(leader):
+        shown += data
+    assert process.wait(60) == 0, shown[-2000:]
+    assert b"\x1b[" in shown
+    assert b"stopped: train_seconds" in shown
+    if size[1] == 80:
+        assert b"probe" in shown
+        assert b"trial 0" in shown
+        assert b"best" in shown
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:  # how Linux tells that the other side has closed
+        return b""
+
+
+# --- documentation
+
+
+def test_every_command_and_option_is_documented() -> None:
+    for name, command in cli.commands.items():
+        assert command.help, name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{name} {parameter.name}"

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+from autoresearch_rl.errors import StorageError
+from autoresearch_rl.interface.picture import draw
+from autoresearch_rl.records import Change, Edit, Trial, TrialKind, Verdict
+
+
+def trials() -> list[Trial]:
+    rows = [(TrialKind.BASELINE, Verdict.KEEP, 4.0), (TrialKind.EXPLORE, Verdict.DISCARD, 4.2)]
+    rows += [(TrialKind.EXPLORE, Verdict.KEEP, 3.7), (TrialKind.EXPLORE, Verdict.CRASH, None)]
+    rows += [(TrialKind.EXPLORE, Verdict.PROVISIONAL, 3.69), (TrialKind.CONFIRM, Verdict.DISCARD, 9.9)]
+    edit = Edit((Change("WIDTH", "64", "128"),))
+    return [
+        Trial(
+            number,
+            kind,
+            "p",
+            "s",
+            edit,
+            None,
+            None,
+            0,
+            verdict,
+            "",
+            4.0,
+            bpb,
+            0.0,
+            1.0,
+            1.0,
+            1.0,
+            "x",
+            0.0,
+            {},
+        )
+        for number, (kind, verdict, bpb) in enumerate(rows)
+    ]
+
+
+def test_it_draws_a_study_with_every_kind_of_trial(tmp_path: Path) -> None:
+    path = tmp_path / "progress.png"
+    draw(trials(), path)
+    picture = imread(path)
+    assert picture.shape[0] > 300
+    assert picture[..., :3].std() > 0.05, "not an empty page"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_a_score_there_is_no_picture(tmp_path: Path) -> None:
+    draw([], tmp_path / "progress.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot write"):
+        draw(trials(), tmp_path / "nowhere" / "progress.png")
