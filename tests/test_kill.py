@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch_rl.agent.agents import make_agent
+from autoresearch_rl.environment.frozen import open_environment
+from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.opening import create_study, database, open_notebook
 from autoresearch_rl.records import Trial, TrialKind, Verdict
 
@@ -79,6 +81,9 @@ def _exists(home: Path) -> bool:
 @pytest.mark.timeout(900)
 def test_kill_9_at_random_moments(tiny_task: Path, tmp_path: Path) -> None:
     assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+    open_environment(
+        load_task(str(tiny_task))
+    ).close()  # remembers the leak scan: the kills are for the study
     home, ours = tmp_path / "home", children()
     command = [sys.executable, "-m", "autoresearch_rl", "run", str(tiny_task), "--study", "killed"]
     moments = random.Random(20261122)

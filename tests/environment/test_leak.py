@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch_rl.environment import leak
-from autoresearch_rl.environment.corpus import Corpus
-from autoresearch_rl.environment.view import View
+from autoresearch_rl.environment.corpus import Corpus, load_stdlib
+from autoresearch_rl.environment.view import View, sandbox_view
 
 SECRET = b"".join(
     b"    held_out_line_%d = 'nobody else has this line of text %d'\n" % (i, i) for i in range(40)
@@ -62,3 +62,10 @@ def test_entries_are_the_roots_without_what_is_hidden(tmp_path: Path) -> None:
     view = View((tmp_path,), (tmp_path / "mixed/secret",))
     assert view.entries() == [tmp_path / "mixed/b.py", tmp_path / "open"]
     assert {path for path, _ in view.files()} == {str(tmp_path / "mixed/b.py"), str(tmp_path / "open/a.py")}
+
+
+def test_a_second_scan_of_this_machine_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = load_stdlib()
+    first = leak.closed_view(corpus, sandbox_view(), tmp_path)
+    monkeypatch.setattr(leak, "telling_lines", lambda _: pytest.fail("it began another scan"))
+    assert leak.closed_view(corpus, sandbox_view(), tmp_path) == first

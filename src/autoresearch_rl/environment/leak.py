@@ -55,7 +55,7 @@ def _lines(data: bytes) -> set[bytes]:
 def scan(corpus: Corpus, files: Iterable[Path]) -> list[tuple[Path, str]]:
     """Files that hold a held-out document: pairs of the file and the document's name."""
     files = list(files)
-    if not files:
+    if not files:  # the lines take seconds to collect
         return []
     owners = telling_lines(corpus)
     sizes = Counter(owners.values())
@@ -88,16 +88,19 @@ def closed_view(corpus: Corpus, view: View, cache: Path | None = None) -> tuple[
     Returns:
         The view without the leaking files, and these files.
     """
-    files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in view.files()}
+    # /sys holds no documents, and its times change at every look.
+    found = ((path, stat) for path, stat in view.files() if not path.startswith("/sys/"))
+    files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in found}
     clean, leaking = _remembered(cache, corpus.digest)
-    known = {path for path, facts in files.items() if (clean | leaking).get(path) == facts}
+    before = clean | leaking
+    known = {path for path, facts in files.items() if before.get(path) == facts}
     leaks = {path for path in known if path in leaking}
     leaks |= {str(path) for path, _ in scan(corpus, (Path(path) for path in files.keys() - known))}
     if cache and files.keys() - known:
-        found = {path: files.pop(path) for path in leaks}
+        leaking = {path: files.pop(path) for path in leaks}
         with contextlib.suppress(OSError):  # without a cache the next scan takes longer, no more
             cache.mkdir(parents=True, exist_ok=True)
-            _replace(cache / CACHE, {"corpus": corpus.digest, "clean": files, "leaking": found})
+            _replace(cache / CACHE, {"corpus": corpus.digest, "clean": files, "leaking": leaking})
     paths = sorted(map(Path, leaks))
     return replace(view, hidden=tuple(sorted({*view.hidden, *paths}))), paths
 
