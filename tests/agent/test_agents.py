@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from simulation import Bandit, make_candidate, make_state, make_trial, play
 
 from autoresearch_rl.agent import checkpoint
-from autoresearch_rl.agent.agents import POLICIES, RandomAgent, coarse_first, draw_slate, make_agent
+from autoresearch_rl.agent.agents import POLICIES, make_agent
 from autoresearch_rl.agent.ppo import PPOConfig
 from autoresearch_rl.agent.ppo_agent import SLATE, PPOAgent
+from autoresearch_rl.agent.random_agent import RandomAgent
+from autoresearch_rl.agent.slate import coarse_first, draw_slate
 from autoresearch_rl.errors import ConfigurationError, StorageError
 
 METRICS = {"policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac", "explained_variance"}

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from autoresearch_rl.agent import checkpoint
-from autoresearch_rl.agent.agents import coarse_first, draw_slate, rng_from_state
 from autoresearch_rl.agent.features import F_C, F_S, encode
 from autoresearch_rl.agent.policy import ActorCritic
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
+from autoresearch_rl.agent.slate import coarse_first, draw_slate, rng_from_state
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.records import Candidate, State, Trial
 
