@@ -193,10 +193,8 @@ class Study:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
         running = {proposal.script for proposal in self._in_flight.values()}
         candidates = self._generator.candidates(script, self.notebook.tried | running)
-        incumbent_bpb, baseline_bpb = (
-            self.ledger.incumbent_bpb,
-            self.ledger.mean(self.notebook.study.baseline),
-        )
+        incumbent_bpb = self.ledger.incumbent_bpb
+        baseline_bpb = self.ledger.mean(self.notebook.study.baseline)
         if not candidates or incumbent_bpb is None or baseline_bpb is None:
             return None
         return State(
@@ -246,7 +244,9 @@ class Study:
             trial = replace(trial, reward=self._reward(trial))
             trial = replace(trial, metrics=self.agent.learn(trial))
         checkpoint = self.agent.checkpoint()
-        trial = replace(trial, seconds={**trial.seconds, "learn": time.monotonic() - began})
+        learning = time.monotonic() - began
+        self._loop_seconds -= learning  # it has a phase of its own
+        trial = replace(trial, seconds={**trial.seconds, "learn": learning})
         self.notebook.add(trial, outcome, proposal.source, (self.policy, checkpoint))
         del self._in_flight[proposal.number]
         for callback in self.callbacks:

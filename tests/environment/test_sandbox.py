@@ -52,6 +52,17 @@ def test_killing_confirms_the_death_and_leaves_nothing(backend: Backend) -> None
     assert len(os.listdir("/proc/self/fd")) == fds
 
 
+def test_the_scratch_of_a_killed_harness_is_swept_and_that_of_a_living_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    names = ["autoresearch-4194999-x", f"autoresearch-{os.getpid()}-x", "autoresearch-notes-x", "other"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    sandbox.sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
 def test_a_missing_bubblewrap_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxError, match=r"bwrap is not installed.*Install bubblewrap"):

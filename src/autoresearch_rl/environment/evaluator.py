@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,12 +103,12 @@ def _start(task: Task, backend: sandbox.Backend) -> sandbox.SandboxProcess:
     return backend.start("server", limits)
 
 
-def _ready(task: Task, server: sandbox.SandboxProcess, job: dict[str, object], artifact: int) -> None:
+def _ready(task: Task, server: sandbox.SandboxProcess, job: dict[str, Any], artifact: int) -> None:
     """Gives a warm server its model."""
     server.wait_ready(task.startup_limit)
     fd = memory.reopened(artifact)
     try:
-        wire.send(server.control, dict(job), fds=(fd,))
+        server.submit(job, (fd,))
     finally:
         os.close(fd)
     _expect(server, "loaded", time.monotonic() + task.deadline, 0)

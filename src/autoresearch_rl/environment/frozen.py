@@ -79,10 +79,15 @@ class FrozenEnvironment:
         return replace(outcome, evaluate_seconds=time.monotonic() - began)
 
     def _process(self) -> sandbox.SandboxProcess:
-        try:
-            return self._spares.get_nowait()
-        except Empty:
-            return self._start()
+        while True:
+            try:
+                spare = self._spares.get_nowait()
+            except Empty:
+                return self._start()
+            if spare.alive():
+                return spare
+            with spare:  # it died while it waited (memory ran out, say): clean up, and take another
+                pass
 
     def _start(self) -> sandbox.SandboxProcess:
         return self.backend.start("session", runner.limits(self.task))
@@ -164,6 +169,7 @@ def open_environment(task: Task, wanted: str = "auto", prewarm: bool = False) ->
         TaskError: the corpus is too small.
         SandboxError: no sandbox holds here.
     """
+    sandbox.sweep()
     corpus = load_stdlib()
     rows = {split: corpus.rows(split, task.rows, task.seq_len) for split in ("val", "test")}
     view, _ = leak.closed_view(corpus, sandbox_view(), leak.cache_folder())

@@ -6,7 +6,6 @@ in memory; the sandbox is killed and its death confirmed before anyone looks at 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -142,7 +141,7 @@ class _Watch:
             self.submitted = time.monotonic()
             self.zero = self._clock()
             self.stall = (self.submitted, self.process.cpu_seconds())
-            wire.send(self.process.control, job, fds=(artifact, probe))
+            self.process.submit(job, (artifact, probe))
         finally:
             os.close(probe)
 
@@ -165,12 +164,7 @@ class _Watch:
         return self._clock() - self.zero if self.counting else 0.0
 
     def _look(self) -> None:
-        now = time.monotonic()
-        try:
-            elapsed = self._elapsed()
-        except OSError:  # it died between two looks: what it said last is still to be read
-            self._died()
-            return
+        now, elapsed = time.monotonic(), self._elapsed()
         self.run.train_seconds = elapsed
         resident, peak = self.process.memory_mb()
         self.run.peak_memory_mb = max(self.run.peak_memory_mb, peak)
@@ -207,30 +201,24 @@ class _Watch:
         self.over, self.run.status, self.run.reason = True, status, reason
 
     def _died(self) -> None:
-        """The process ended before it handed over a model; a last message may still wait."""
-        with contextlib.suppress(wire.WireError):
-            while not self.over:
-                self._handle(wire.receive(self.process.control, time.monotonic() + 0.1))
-        if not self.over:
-            self._end(
-                OutcomeStatus.CRASH,
-                f"the script ended before it returned a model ({self.process.exit_reason()})",
-            )
+        """The process ended before it handed over a model; its last messages may still wait."""
+        while not self.over:
+            self._read()
+
+    def _ended_early(self) -> None:
+        self.process.kill()
+        reason = self.process.exit_reason()
+        self._end(OutcomeStatus.CRASH, f"the script ended before it returned a model ({reason})")
 
     # --- what it says
 
     def _read(self) -> None:
         try:
             self._handle(wire.receive(self.process.control, time.monotonic() + 2.0))
+        except wire.WireClosed:
+            self._ended_early()
         except wire.WireError as error:
-            if self.process.alive() and "closed" not in str(error):
-                self._end(OutcomeStatus.INVALID, f"the sandbox broke the protocol: {error}")
-            elif not self.over:
-                self.process.kill()
-                self._end(
-                    OutcomeStatus.CRASH,
-                    f"the script ended before it returned a model ({self.process.exit_reason()})",
-                )
+            self._end(OutcomeStatus.INVALID, f"the sandbox broke the protocol: {error}")
 
     def _handle(self, frame: wire.Frame) -> None:
         match frame.type:

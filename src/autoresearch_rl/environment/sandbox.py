@@ -48,8 +48,10 @@ class SandboxProcess:
 
     def __init__(self, backend: str, role: str, limits: Limits, view: View) -> None:
         self.backend, self._limits = backend, limits
-        self.log = LogRing()
-        self._scratch = tempfile.mkdtemp(prefix="autoresearch-") if backend != "bubblewrap" else None
+        self.log, self._cpu = LogRing(), 0.0
+        self._scratch = (
+            tempfile.mkdtemp(prefix=f"autoresearch-{os.getpid()}-") if backend != "bubblewrap" else None
+        )
         self.control, theirs = socket.socketpair()
         try:
             with theirs:
@@ -60,8 +62,8 @@ class SandboxProcess:
         self._pidfd = os.pidfd_open(self.pid)
         self._drain = threading.Thread(target=self._read_log, daemon=True)
         self._drain.start()
-        self.control.settimeout(30.0)
-        wire.send(self.control, self._settings(role, view))
+        with contextlib.suppress(wire.WireError):  # it is dead already: `wait_ready` tells
+            wire.send(self.control, self._settings(role, view))
 
     # --- life
 
@@ -118,6 +120,17 @@ class SandboxProcess:
         if frame.type != "ready":
             raise SandboxError(f"the {self.backend} sandbox did not lock down: {frame.body.get('error')}")
 
+    def submit(self, job: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+        """Gives the waiting sandbox its job; from here on it is not to be trusted.
+
+        Raises:
+            SandboxError: it died while it waited.
+        """
+        try:
+            wire.send(self.control, job, fds=fds)
+        except wire.WireError as error:
+            raise SandboxError(f"the {self.backend} sandbox died while it waited for its job") from error
+
     def _last_line(self) -> str:
         lines = self.log.text().strip().splitlines()
         return f" ({lines[-1]})" if lines else ""
@@ -140,12 +153,10 @@ class SandboxProcess:
     def exit_reason(self) -> str:
         """How the process ended, in words, once it is dead."""
         code = self._process.wait(DEATH_LIMIT)
-        code = code - 256 if code > 128 and self.backend == "bubblewrap" else code
-        number = -code if self.backend != "bubblewrap" else 128 + code
-        if code >= 0:
-            return f"exit code {code}"
-        with contextlib.suppress(ValueError):
-            return f"killed by {signal.Signals(number).name}"
+        number = code - 128 if self.backend == "bubblewrap" else -code  # bwrap tells it as a shell does
+        if number > 0:
+            with contextlib.suppress(ValueError):
+                return f"killed by {signal.Signals(number).name}"
         return f"exit code {code}"
 
     def __enter__(self) -> Self:
@@ -166,8 +177,10 @@ class SandboxProcess:
     # --- what the kernel says about it
 
     def cpu_seconds(self) -> float:
-        """CPU seconds of all its threads, dead ones included."""
-        return time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3): CPUCLOCK_SCHED
+        """CPU seconds of all its threads, dead ones included; after its death, the last that was read."""
+        with contextlib.suppress(OSError):  # it is gone: its last reading stands
+            self._cpu = time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3): CPUCLOCK_SCHED
+        return self._cpu
 
     def alive(self) -> bool:
         """Whether the process still runs."""
@@ -275,6 +288,14 @@ def _child_pid(process: subprocess.Popen[bytes], info: bytes) -> int:
         raise SandboxError(f"bubblewrap did not start: {output or 'no message'}") from error
 
 
+def sweep() -> None:
+    """Removes the scratch folders of harnesses that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob("autoresearch-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class Backend:
     """A way to make sandboxes: one of `BACKENDS`, and what can be read inside."""
@@ -305,8 +326,8 @@ def check(backend: Backend, hidden: Iterable[Path], outside: Iterable[Path]) -> 
     with backend.start("check", limits) as process:
         process.wait_ready(30.0)
         job = {"hidden": [*map(str, hidden)], "outside": [*map(str, outside)], "harness": os.getpid()}
+        process.submit(job)
         try:
-            wire.send(process.control, job)
             frame = wire.receive(process.control, time.monotonic() + 30.0)
         except wire.WireError as error:
             raise SandboxError(f"the {backend.name} sandbox broke off its self-test: {error}") from error

@@ -16,10 +16,15 @@ from typing import Any
 
 HEADER = struct.Struct("<II")
 MAX_JSON = 1 << 20
+SEND_LIMIT = 60.0  # seconds in which the other side must take what we send
 
 
 class WireError(Exception):
     """The other side broke the protocol, closed the socket, or was too late."""
+
+
+class WireClosed(WireError):
+    """The other side closed the connection, or its process ended."""
 
 
 @dataclass
@@ -38,13 +43,14 @@ class Frame:
 
 
 def send(sock: socket.socket, body: dict[str, Any], payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
-    """Sends one frame, blocking within the socket's timeout.
+    """Sends one frame.
 
     Raises:
         WireError: the other side is gone or does not read.
     """
     text = json.dumps(body).encode()
     head = HEADER.pack(len(text), len(payload)) + text
+    sock.settimeout(SEND_LIMIT)
     try:
         sent = socket.send_fds(sock, [head], list(fds)) if fds else 0
         sock.sendall(head[sent:])
@@ -95,10 +101,12 @@ def _exactly(
                 count = sock.recv_into(view[done:])
         except TimeoutError as error:
             raise WireError("no answer before the deadline") from error
+        except ConnectionError as error:
+            raise WireClosed("the other side closed the connection") from error
         except OSError as error:
             raise WireError(f"cannot receive: {error}") from error
         if count == 0:
-            raise WireError("the other side closed the connection")
+            raise WireClosed("the other side closed the connection")
         done += count
     return buffer
 
