@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from autoresearch_rl.environment.inside import lockdown, wire
 from autoresearch_rl.environment.log import LogRing
-from autoresearch_rl.environment.view import INSIDE, View
+from autoresearch_rl.environment.view import INSIDE, INTERPRETER, View, package_folders
 from autoresearch_rl.errors import SandboxError
 
 BACKENDS = ("bubblewrap", "landlock")
@@ -68,7 +68,7 @@ class SandboxProcess:
     # --- life
 
     def _start(self, control: int, view: View) -> tuple[subprocess.Popen[bytes], int]:
-        command = [sys.executable, "-s", "-P", "-B", "-u", str(INSIDE / "main.py"), str(control)]
+        command = [str(INTERPRETER), "-s", "-P", "-B", "-u", str(INSIDE / "main.py"), str(control)]
         if self.backend != "bubblewrap":
             assert self._scratch is not None
             process = _popen(command, self._environment(self._scratch), (control,))
@@ -84,6 +84,7 @@ class SandboxProcess:
         threads = str(self._limits.threads)
         return {
             "PATH": "/usr/bin:/bin", "HOME": scratch, "TMPDIR": scratch,
+            "PYTHONPATH": ":".join(map(str, package_folders())),
             "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -262,21 +263,9 @@ def _bubblewrap_command(view: View, scratch_mb: int, info: int) -> list[str]:
     for path in view.hidden:
         command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
         command += ["--remount-ro", str(path)] if path.is_dir() else []
-    if sys.prefix != sys.base_prefix:  # the interpreter finds its packages from where it was called
-        command += _venv_links()
     command += ["--proc", "/proc", "--dev", "/dev", "--size", str(1 << 20), "--tmpfs", "/dev/shm"]
     command += ["--remount-ro", "/dev", "--size", str(scratch_mb << 20), "--tmpfs", "/scratch"]
     return [*command, "--remount-ro", "/", "--chdir", "/scratch", "--info-fd", str(info)]
-
-
-def _venv_links() -> list[str]:
-    """A venv's interpreter is a link, or a chain of links, to the real one."""
-    command, path = [], Path(sys.executable)
-    while path.is_symlink():
-        target = Path(os.path.normpath(path.parent / path.readlink()))
-        command += ["--symlink", str(path.readlink()), str(path)]
-        path = target
-    return command
 
 
 def _child_pid(process: subprocess.Popen[bytes], info: bytes) -> int:
@@ -343,6 +332,8 @@ def choose(wanted: str, view: View, hidden: Sequence[Path], outside: Sequence[Pa
     Raises:
         SandboxError: none works; the message tells why for each, and how to mend it.
     """
+    if sys.platform != "linux":
+        raise SandboxError(f"untrusted scripts can be locked in on Linux only, but this is {sys.platform}")
     problems = []
     for name in BACKENDS if wanted == "auto" else (wanted,):
         backend = Backend(name, view)

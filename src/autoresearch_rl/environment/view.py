@@ -14,6 +14,7 @@ from pathlib import Path
 from autoresearch_rl.environment.corpus import HELD_OUT, TEST_FOLDERS, library
 
 INSIDE = Path(__file__).parent / "inside"
+INTERPRETER = Path(sys.executable).resolve()  # a venv's own is a link; its packages are named one by one
 CPU_INFO = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 
 
@@ -74,17 +75,18 @@ def sandbox_view() -> View:
 
 def _python_roots() -> list[Path]:
     base = Path(sys.base_prefix).resolve()
-    venv = [Path(sys.prefix) / "pyvenv.cfg"] if sys.prefix != sys.base_prefix else []
     # A system Python shares /usr/lib with everything else: take its library alone.
     library_root = library() if base == Path("/usr") else base / "lib"
-    return [library_root, Path(sys.executable).resolve(), *_packages(), *(path.resolve() for path in venv)]
+    return [library_root, INTERPRETER, *package_folders()]
 
 
-def _packages() -> list[Path]:
+def package_folders() -> list[Path]:
     """The folders of installed packages, torch's included wherever it came from."""
     packages = [Path(sysconfig.get_paths()[key]).resolve() for key in ("purelib", "platlib")]
     torch = importlib.util.find_spec("torch")
-    return [*packages, Path(torch.origin).resolve().parent.parent] if torch and torch.origin else packages
+    if torch and torch.origin:
+        packages.append(Path(torch.origin).resolve().parent.parent)
+    return list(dict.fromkeys(packages))
 
 
 def _system_roots() -> list[Path]:
@@ -105,7 +107,7 @@ def _hidden() -> Iterator[Path]:
             names[:] = sorted(set(names) - {"site-packages", "dist-packages"} - HELD_OUT)
         yield from (Path(folder, name) for name in TEST_FOLDERS.intersection(names))
         names[:] = [name for name in names if name not in TEST_FOLDERS]
-    if root / "site-packages" not in _packages():  # a venv does not use those of its base
+    if root / "site-packages" not in package_folders():  # a venv does not use those of its base
         yield root / "site-packages"
     yield from _other_pythons(root)
 

@@ -53,7 +53,7 @@ class Live:
 
     def say(self, text: str) -> None:
         """A line above the bars."""
-        self.console.print(Text(text), overflow="fold")
+        self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def on_trial(self, study: Study, trial: Trial) -> None:
         """Prints the verdict and moves the study's bar."""

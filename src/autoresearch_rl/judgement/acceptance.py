@@ -35,6 +35,13 @@ has a chance of 9 to 10 % (simulated in the tests); at 0.977 it would be 5 %, at
 SD_FLOOR = 1e-4
 """Bits per byte. Identical repetitions must not make every last digit a discovery."""
 
+FUTILITY = 1.0
+"""Standard errors of the gain below which another run is not worth its price.
+
+Half of the edits that change nothing look better by luck. Running every one of them again, as a bound of 0
+would, costs a fifth of a study's gain (docs/log.md).
+"""
+
 MAX_RUNS = 3
 """Measurements after which a script that is still not proven is given up."""
 
@@ -49,11 +56,13 @@ class Noise:
     sd: float
     df: int
 
+    def error(self, candidate_runs: int, reference_runs: int) -> float:
+        """Standard error of the difference of two means, in bits per byte."""
+        return self.sd * math.sqrt(1 / candidate_runs + 1 / reference_runs)
+
     def threshold(self, candidate_runs: int, reference_runs: int) -> float:
         """The gain, in bits per byte, that the difference of two means has to exceed."""
-        if self.df == 0:
-            return math.inf
-        return _student(self.df) * self.sd * math.sqrt(1 / candidate_runs + 1 / reference_runs)
+        return _student(self.df) * self.error(candidate_runs, reference_runs) if self.df else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +177,12 @@ def _compare(ledger: Ledger, script: str, reference: str, val_bpb: float) -> tup
     if not standard:
         raise ValueError(f"script {reference[:7]} has never been measured: measure it before its offspring")
     gain = _mean(standard) - _mean(candidate)
-    threshold = ledger.noise_with(script, val_bpb).threshold(len(candidate), len(standard))
+    noise = ledger.noise_with(script, val_bpb)
+    threshold = noise.threshold(len(candidate), len(standard))
     facts = f"gain {gain:+.5f} bpb, {threshold:.5f} needed ({len(candidate)} against {len(standard)} runs)"
     if gain > threshold:
         return Verdict.KEEP, facts
-    if gain <= 0:
+    if gain <= FUTILITY * noise.error(len(candidate), len(standard)):
         return Verdict.DISCARD, facts
     if len(candidate) < MAX_RUNS:
         return Verdict.PROVISIONAL, facts
