@@ -73,7 +73,7 @@ def test_noise_is_pooled_over_repeated_scripts(groups):
 def test_identical_repetitions_do_not_make_every_digit_a_discovery():
     ledger = ledger_of(1.0, 1.0, 1.0)
     assert ledger.noise == Noise(SD_FLOOR, 2)
-    assert judge(ledger, CANDIDATE, BASELINE, 1.0 - 1e-5)[0] is Verdict.PROVISIONAL
+    assert judge(ledger, CANDIDATE, BASELINE, 1.0 - 2e-4)[0] is Verdict.PROVISIONAL
 
 
 def test_without_repetitions_nothing_is_proven():
@@ -87,7 +87,8 @@ def test_without_repetitions_nothing_is_proven():
     [
         (0.9966, Verdict.KEEP),
         (0.9967, Verdict.PROVISIONAL),
-        (0.9999, Verdict.PROVISIONAL),
+        (0.9988, Verdict.PROVISIONAL),
+        (0.9989, Verdict.DISCARD),  # less than one standard error, 0.00115
         (1.0, Verdict.DISCARD),
         (1.1, Verdict.DISCARD),
     ],
@@ -115,10 +116,12 @@ def test_the_runs_of_the_candidate_itself_say_how_noisy_a_run_is():
 
 def test_a_script_that_is_not_proven_after_three_runs_is_given_up():
     ledger = ledger_of(1.0, 1.001, 0.999)
-    for number in range(3, 3 + MAX_RUNS - 1):
-        assert judge(ledger, CANDIDATE, BASELINE, 0.9998)[0] is Verdict.PROVISIONAL
-        ledger.record(made(number, CANDIDATE, 0.9998, Verdict.PROVISIONAL))
-    verdict, reason = judge(ledger, CANDIDATE, BASELINE, 0.9998)
+    *before, last = (0.9985, 0.9995, 0.9990)
+    assert len(before) == MAX_RUNS - 1
+    for number, bpb in enumerate(before, 3):
+        assert judge(ledger, CANDIDATE, BASELINE, bpb)[0] is Verdict.PROVISIONAL
+        ledger.record(made(number, CANDIDATE, bpb, Verdict.PROVISIONAL))
+    verdict, reason = judge(ledger, CANDIDATE, BASELINE, last)
     assert verdict is Verdict.DISCARD
     assert reason.startswith("not proven after 3 runs")
 
@@ -155,7 +158,7 @@ def test_a_parent_that_was_never_measured_is_misuse():
     assert Ledger(BASELINE).incumbent_bpb is None
 
 
-@pytest.mark.parametrize("bpb", [0.95, 0.9999])
+@pytest.mark.parametrize("bpb", [0.95, 0.998])
 def test_what_beat_a_parent_that_is_no_longer_the_incumbent_is_to_be_reapplied(bpb):
     ledger = ledger_with_moved_incumbent()
     verdict, reason = judge(ledger, CANDIDATE, BASELINE, bpb)

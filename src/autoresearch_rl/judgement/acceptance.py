@@ -29,7 +29,7 @@ LEVEL = 0.95
 """One minus the chance that one judgement keeps a script that changes nothing.
 
 A script that looks better is judged up to `MAX_RUNS` times. Over all of them a script that changes nothing
-has a chance of 9 to 10 % (simulated in the tests); at 0.977 it would be 5 %, at the price of true gains.
+has a chance of 8 to 9 % (simulated in the tests).
 """
 
 SD_FLOOR = 1e-4
