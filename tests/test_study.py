@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_rl import TerminationOracle, create_study
+from autoresearch_rl import create_study
 from autoresearch_rl.errors import (
     BaselineFailed,
     ConfigurationError,
@@ -33,10 +33,6 @@ from autoresearch_rl.records import (
 )
 from autoresearch_rl.study import Study, trial_seed
 from tiny import BIGRAM, TASK, make_task
-
-
-def oracle(tmp_path: Path, trials: int) -> TerminationOracle:
-    return TerminationOracle(folder=tmp_path, trials=trials)
 
 
 @pytest.fixture
@@ -67,13 +63,13 @@ def ask(study: Study) -> Proposal:
 def test_a_real_study_runs_learns_and_resumes(tiny_task: Path, tmp_path: Path) -> None:
     home, told = tmp_path / "home", []
     with create_study(str(tiny_task), "one", home, callbacks=[lambda _, trial: told.append(trial)]) as study:
-        stop = study.run(oracle(tmp_path, 1))
+        stop = study.run(trials=1)
     assert stop.reason is StopReason.TRIALS
     assert [trial.kind for trial in told[:3]] == [TrialKind.BASELINE] * 3
     assert all(trial.val_bpb is not None and trial.val_bpb < 5 for trial in told[:3])
     with create_study(name="one", home=home) as study:
         assert list(study.trials) == told
-        study.run(oracle(tmp_path, 2))
+        study.run(trials=2)
         assert [trial.number for trial in study.trials] == list(range(5))
     folder = home / "one"
     assert len((folder / "results.tsv").read_text().splitlines()) == 6
@@ -88,7 +84,7 @@ def test_a_real_study_runs_learns_and_resumes(tiny_task: Path, tmp_path: Path) -
 
 def test_two_workers_run_at_the_same_time_and_lose_nothing(tiny_task: Path, tmp_path: Path) -> None:
     with create_study(str(tiny_task), "two", tmp_path / "home") as study:
-        stop = study.run(oracle(tmp_path, 2), workers=2)
+        stop = study.run(trials=2, workers=2)
         assert stop.reason is StopReason.TRIALS
         numbers = sorted(trial.number for trial in study.trials)
         assert numbers == list(range(5))
@@ -199,7 +195,7 @@ def test_a_tried_out_script_ends_the_study(tmp_path: Path) -> None:
         measure_baseline(study)
         study.tell(ask(study), scored(4.5))
         assert study.ask() is None
-        stop = study.run(oracle(tmp_path, 99))
+        stop = study.run(trials=99)
     assert stop.reason is StopReason.EXHAUSTED
 
 
@@ -208,7 +204,7 @@ def test_a_person_stops_it(tiny_task: Path, tmp_path: Path) -> None:
         study.stop()
 
     with create_study(str(tiny_task), "one", tmp_path / "home", callbacks=[enough]) as study:
-        stop = study.run(oracle(tmp_path, 50))
+        stop = study.run(trials=50)
         assert (stop.reason, len(study.trials)) == (StopReason.PERSON, 1)
 
 
@@ -291,7 +287,7 @@ def test_a_baseline_that_crashes_shows_its_log_and_records_nothing(tmp_path: Pat
     )
     with create_study(str(task), "bad", tmp_path / "home") as study:
         with pytest.raises(BaselineFailed, match="OSError: no") as caught:
-            study.run(oracle(tmp_path, 1))
+            study.run(trials=1)
         assert "hello" in str(caught.value)
         assert "\x1b" not in str(caught.value)
         assert study.trials == []

@@ -1,6 +1,6 @@
 """AutoResearch-RL: an agent that edits a training script, runs it, keeps what is better, and learns by PPO.
 
-`create_study(...)` opens a study, `Study.run(TerminationOracle(...))` lets it go on, and `Study.ask` and
+`create_study(...)` opens a study, `Study.run(trials=20)` lets it go on, and `Study.ask` and
 `Study.tell` are the two halves of a trial for those who bring their own loop.
 """
 
@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoresearch_rl.judgement.termination import TerminationOracle
     from autoresearch_rl.opening import create_study
     from autoresearch_rl.study import Study
 
-__all__ = ["Study", "TerminationOracle", "create_study"]
+__all__ = ["Study", "create_study"]
 __version__ = "0.1.0"
 
-_HOMES = {"Study": "study", "TerminationOracle": "judgement.termination", "create_study": "opening"}
+_HOMES = {"Study": "study", "create_study": "opening"}
 
 
 def __getattr__(name: str) -> Any:

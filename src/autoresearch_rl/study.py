@@ -82,12 +82,31 @@ class Study:
 
     # --- Algorithm 1
 
-    def run(self, oracle: TerminationOracle, workers: int = 1) -> Stop:
+    def run(
+        self,
+        *,
+        trials: int | None = None,
+        hours: float | None = None,
+        train_seconds: float | None = None,
+        patience: int | None = None,
+        workers: int = 1,
+    ) -> Stop:
         """Goes on until the oracle, a person or a lack of candidates says why to stop.
+
+        Args:
+            trials, hours, train_seconds, patience: see `TerminationOracle`; None is for ever.
+            workers: trials that run at the same time.
 
         Raises:
             AutoResearchError: the environment, the storage or the baseline failed; nothing told is lost.
         """
+        oracle = TerminationOracle(
+            folder=self.notebook.folder,
+            trials=trials,
+            hours=hours,
+            train_seconds=train_seconds,
+            patience=patience,
+        )
         began, stop = time.monotonic(), None
         with LocalExecutor(self._experiment, workers) as executor:
             while True:

@@ -13,7 +13,6 @@ import click
 
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.interface.picture import draw
-from autoresearch_rl.judgement.termination import TerminationOracle
 from autoresearch_rl.opening import create_study
 from autoresearch_rl.records import StopReason, Trial, Verdict
 from autoresearch_rl.study import Study
@@ -33,7 +32,7 @@ def run_study(options: Mapping[str, Any], limits: Mapping[str, Any], workers: in
             study.callbacks += [live.on_trial, _draw_keeps]
             study.on_progress = live.on_progress
             with interruptible(study, live):
-                stop = study.run(TerminationOracle(folder=study.notebook.folder, **limits), workers)
+                stop = study.run(**limits, workers=workers)
             draw(study.trials, study.notebook.folder / "progress.png")
             summary = _summary(study)
     click.echo(f"stopped: {stop.reason} ({stop.message})\n{summary}")
