@@ -135,6 +135,17 @@ def test_a_script_that_sleeps_for_ever_is_told_as_hung(
     assert "hung" in outcome.reason
 
 
+def test_a_script_that_dawdles_is_told_as_idle(
+    environment: FrozenEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoresearch_rl.environment.runner.STALL_SECONDS", 1.5)
+    monkeypatch.setattr("autoresearch_rl.environment.runner.WALL_PER_CPU", 4.0)
+    dawdle = "    import time\n    while True:\n        time.sleep(1)\n        sum(range(3_000_000))\n"
+    outcome = run(environment, f"{HEAD}def train(env):\n{dawdle}")
+    assert outcome.status is OutcomeStatus.TIMEOUT
+    assert "idle" in outcome.reason
+
+
 def test_a_model_that_hangs_when_it_is_served_is_refused(environment: FrozenEnvironment) -> None:
     script = HEAD + (
         "class Slow(nn.Module):\n"

@@ -22,6 +22,7 @@ from autoresearch_rl.records import OutcomeStatus, Probe
 TICK = 0.05  # seconds between two looks at the clocks
 STALL_SECONDS = 20.0  # of wall time in which a script on the CPU clock must use some CPU
 STALL_CPU = 0.05
+WALL_PER_CPU = 12.0  # we saw a shared machine slow down 8-fold; a script that waits longer than that is idle
 MAX_REPORTS = 400
 NATS_PER_BIT = math.log(2)
 
@@ -189,12 +190,17 @@ class _Watch:
             return f"still running at {elapsed:.1f} s of a budget of {task.seconds:g} s"
         if not self.counting and wall > task.startup_limit:
             return f"no training data used within the {task.startup_limit:g} s allowed for set-up"
-        if task.clock == "cpu":
-            cpu = self.process.cpu_seconds()
-            if cpu - self.stall[1] > STALL_CPU:
-                self.stall = (now, cpu)
-            elif now - self.stall[0] > STALL_SECONDS:
-                return f"hung: no work in {STALL_SECONDS:g} s"
+        return self._idle(now, wall) if task.clock == "cpu" else None
+
+    def _idle(self, now: float, wall: float) -> str | None:
+        """On the CPU clock a script that waits spends nothing, so waiting has limits of its own."""
+        cpu = self.process.cpu_seconds()
+        if cpu - self.stall[1] > STALL_CPU:
+            self.stall = (now, cpu)
+        elif now - self.stall[0] > STALL_SECONDS:
+            return f"hung: no work in {STALL_SECONDS:g} s"
+        if wall > (limit := WALL_PER_CPU * self.task.seconds + STALL_SECONDS):
+            return f"idle: {cpu:.1f} CPU s in the {limit:.0f} s allowed"
         return None
 
     def _end(self, status: OutcomeStatus, reason: str = "") -> None:
