@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment
 from autoresearch_rl.environment.sandbox import BACKENDS
 from autoresearch_rl.environment.task import load_task
-from tiny import make_task
+from tiny import make_task, skip_without
 
 
 @pytest.fixture
@@ -40,10 +38,3 @@ def each_environment(
     """The tiny task in either sandbox."""
     skip_without(request.param)
     yield from _opened(request.param, tmp_path_factory)
-
-
-def skip_without(backend: str) -> None:
-    """Users need not have bubblewrap; our CI has."""
-    if backend == "bubblewrap" and shutil.which("bwrap") is None:
-        assert not os.environ.get("CI"), "CI has to test both sandboxes: install bubblewrap"
-        pytest.skip("bwrap is not installed: only the Landlock sandbox is tested")

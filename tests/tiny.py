@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
+
+import pytest
 
 BIGRAM = '''"""A bigram model."""
 
@@ -73,3 +77,10 @@ def make_task(folder: Path, script: str = BIGRAM, constants: str = TASK) -> Path
     (folder / "task.toml").write_text(constants)
     (folder / "train.py").write_text(script)
     return folder
+
+
+def skip_without(backend: str) -> None:
+    """Users need not have bubblewrap; our CI has."""
+    if backend == "bubblewrap" and shutil.which("bwrap") is None:
+        assert not os.environ.get("CI"), "CI has to test both sandboxes: install bubblewrap"
+        pytest.skip("bwrap is not installed: only the Landlock sandbox is tested")

@@ -15,7 +15,7 @@ from autoresearch_rl.environment.inside import lockdown
 from autoresearch_rl.environment.sandbox import Backend
 from autoresearch_rl.environment.view import sandbox_view
 from autoresearch_rl.errors import SandboxError
-from conftest import skip_without
+from tiny import skip_without
 
 LIMITS = sandbox.Limits(memory_mb=1024, scratch_mb=16, file_mb=16, cpu_seconds=30, threads=1)
 
