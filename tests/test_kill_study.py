@@ -20,7 +20,7 @@ from autoresearch_rl.opening import create_study, database, open_notebook
 from autoresearch_rl.records import Trial, TrialKind, Verdict
 
 KILLS = 20
-LONGEST = 11.0  # seconds: some kills hit the start, some a first trial, some a later one
+START, TRIAL = 7.0, 4.0  # seconds: half of the kills hit the start, half come after a first verdict
 
 
 def children() -> set[int]:
@@ -70,6 +70,13 @@ def require_consistent(home: Path, before: tuple[Trial, ...]) -> tuple[Trial, ..
     return trials
 
 
+def wait_for_a_verdict(log: Path, known: int) -> None:
+    """Returns when the study has printed the verdict of a trial that was not recorded before."""
+    deadline = time.monotonic() + 120
+    while f"\n#{known}" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def _exists(home: Path) -> bool:
     from autoresearch_rl.storage.storage import Storage
 
@@ -88,19 +95,18 @@ def test_kill_9_at_random_moments(tiny_task: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "autoresearch_rl", "run", str(tiny_task), "--study", "killed"]
     moments = random.Random(20261122)
     trials: tuple[Trial, ...] = ()
-    grew = 0
-    for _ in range(KILLS):
+    for number in range(KILLS):
         with (tmp_path / "log").open("ab") as log:
             process = subprocess.Popen([*command, "--home", str(home)], stdout=log, stderr=log)
-        time.sleep(moments.uniform(0.2, LONGEST))
+        if number % 2:
+            wait_for_a_verdict(tmp_path / "log", len(trials))
+        time.sleep(moments.uniform(0.0, TRIAL if number % 2 else START))
         assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
         process.send_signal(signal.SIGKILL)
         process.wait()
         require_no_survivors(ours)
-        after = require_consistent(home, trials)
-        grew += len(after) > len(trials)
-        trials = after
-    assert grew >= 3, "too few kills hit a running study for this test to mean anything"
+        trials = require_consistent(home, trials)
+    assert len(trials) >= KILLS // 2
     require_whole(home, trials)
 
 

@@ -46,6 +46,20 @@ def test_what_leaks_is_hidden_and_remembered_until_a_file_changes(corpus: Corpus
     assert leak.closed_view(corpus, view, cache)[1] == [root / "copy.py", root / "late.py"]
 
 
+def test_two_environments_share_the_cache(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "copy.py").write_bytes(SECRET)
+        (tmp_path / name / "fine.py").write_bytes(PUBLIC)
+        views.append(View((tmp_path / name,), ()))
+    first = [leak.closed_view(corpus, view, tmp_path / "cache") for view in views]
+    monkeypatch.setattr(leak, "telling_lines", lambda _: pytest.fail("it began another scan"))
+    assert [leak.closed_view(corpus, view, tmp_path / "cache") for view in views] == first
+
+
 def test_a_damaged_cache_only_costs_time(corpus: Corpus, tmp_path: Path) -> None:
     root, cache = tmp_path / "root", tmp_path / "cache"
     root.mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_rl.environment import sandbox
+from autoresearch_rl.environment import sandbox, scratch
 from autoresearch_rl.environment.corpus import library, load_stdlib
 from autoresearch_rl.environment.frozen import escape_targets
 from autoresearch_rl.environment.inside import lockdown
@@ -59,7 +59,7 @@ def test_the_scratch_of_a_killed_harness_is_swept_and_that_of_a_living_one_is_no
     names = ["autoresearch-4194999-x", f"autoresearch-{os.getpid()}-x", "autoresearch-notes-x", "other"]
     for name in names:
         (tmp_path / name).mkdir()
-    sandbox.sweep()
+    scratch.sweep()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 

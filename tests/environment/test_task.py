@@ -18,7 +18,7 @@ def test_a_budget_replaces_the_tasks_own() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("seconds = 0.3", "seconds = -1.0", "seconds must be positive, but got -1.0"),
+        ("seconds = 0.3", "seconds = -1.0", "seconds must be positive and below 1e.09, but got -1.0"),
         ("seconds = 0.3", 'seconds = "long"', "seconds must be of type float"),
         ("seconds = 0.3", "", "lacks seconds"),
         ("seq_len = 32", "seq_len = 32\nlength = 3", "unknown keys: length"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autoresearch_rl.environment import scratch
 from autoresearch_rl.environment.frozen import FrozenEnvironment
 from autoresearch_rl.errors import EnvironmentChanged
 from autoresearch_rl.records import Outcome, OutcomeStatus
@@ -82,6 +83,7 @@ def test_the_wall_clock_and_a_free_setup_work_too(environment: FrozenEnvironment
         ("    import os; os._exit(7)\n", "crash", "exit code 7"),
         ("    import ctypes; ctypes.string_at(0)\n", "crash", "SIGSEGV"),
         ("    raise SystemExit(0)\n", "crash", "SystemExit"),
+        ("    raise ValueError('\\ud800 half')\n", "crash", "ValueError: ? half"),
         ("    return nn.Embedding(256, 100)\n", "crash", "expected logits of shape (32, 32, 256)"),
         ("    return nn.Embedding(256, 256).to(torch.complex64)\n", "crash", "torch.complex64"),
         ("    m = nn.Embedding(256, 256); m.f = lambda: 0; return m\n", "crash", "pickle"),
@@ -196,6 +198,87 @@ def test_a_model_that_is_no_function_of_the_past_alone_is_invalid(
     require_foul(run(environment, counting(body)))
 
 
+OFFSET = "        return self.table(idx) + F.one_hot(idx.roll(-1, 1), 256) * 20.0 + 1e6\n"
+
+
+def test_a_constant_added_to_the_logits_hides_no_peeking(environment: FrozenEnvironment) -> None:
+    require_foul(run(environment, counting(OFFSET)))
+
+
+@pytest.mark.parametrize("where", ["__setstate__", "forward"])
+def test_training_in_the_server_is_refused(environment: FrozenEnvironment, where: str) -> None:
+    late = "    def __setstate__(self, state):\n        self.__dict__.update(state)\n        work()\n"
+    early = "        if not hasattr(self, 'done'):\n            self.done = work() or True\n"
+    script = (
+        HEAD + "import time\n"
+        "def work():\n"
+        "    end = time.process_time() + 1.5\n"
+        "    while time.process_time() < end: pass\n"
+        "class Late(nn.Module):\n"
+        f"{late if where == '__setstate__' else ''}"
+        "    def forward(self, idx):\n"
+        f"{early if where == 'forward' else ''}"
+        "        return F.one_hot(idx, 256).float()\n"
+        "def train(env):\n"
+        "    return Late()\n"
+    )
+    outcome = run(environment, script)
+    assert (outcome.status, outcome.val_bpb) == (OutcomeStatus.INVALID, None)
+    assert "CPU s" in outcome.reason
+
+
+HELD_BACK = """
+import json, os, struct, sys, threading, time
+import torch
+from torch import nn
+
+
+def train(env):
+    model = nn.Embedding(256, 256)
+    with os.fdopen(ARTIFACT, "wb") as file:
+        torch.save(model, file)
+        file.truncate()
+    text = json.dumps({"t": "committed"}).encode()
+    frame = struct.pack("<II", len(text), 0) + text
+    while time.process_time() - START < 0.53:
+        pass
+    os.write(int(sys.argv[1]), frame[:3])
+    while time.process_time() - START < 0.95:
+        pass
+    os.write(int(sys.argv[1]), frame[3:])
+    time.sleep(30)
+
+
+START = time.process_time()
+ARTIFACT = next(fd for fd in range(3, 64) if os.path.exists(f"/proc/self/fd/{fd}")
+                and "artifact" in os.readlink(f"/proc/self/fd/{fd}"))
+"""
+
+
+def test_a_model_that_arrives_after_the_grace_is_late_whatever_its_message_says(
+    environment: FrozenEnvironment,
+) -> None:
+    outcome = run(environment, HELD_BACK)
+    assert outcome.status is OutcomeStatus.TIMEOUT, outcome.reason
+    assert outcome.val_bpb is None
+
+
+def test_a_folder_of_any_depth_is_removed(each_environment: FrozenEnvironment) -> None:
+    deep = "    import os\n    for _ in range(3000):\n        os.mkdir('d')\n        os.chdir('d')\n"
+    outcome = run(each_environment, f"{HEAD}def train(env):\n{deep}")
+    assert outcome.status is OutcomeStatus.CRASH
+    assert not [path for path in Path("/tmp").glob(f"autoresearch-{os.getpid()}-*") if (path / "d").exists()]
+
+
+def test_files_without_a_name_count(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as file:
+        (tmp_path / "x").unlink()
+        before = scratch.megabytes(str(tmp_path), os.getpid())
+        file.write(bytes(8 << 20))
+        file.flush()
+        assert scratch.megabytes(str(tmp_path), os.getpid()) - before == pytest.approx(8, abs=0.1)
+
+
 LIES = {
     "prints a score": ("def train(env):\n", "def train(env):\n    print('val_bpb: 0.1')\n"),
     "patches the loss": (
@@ -299,9 +382,15 @@ def test_a_search_of_the_file_system_finds_no_validation_text(each_environment: 
 
 
 ATTEMPTS = """
-import ctypes, os, resource, socket, threading
+import ctypes, fcntl, os, resource, socket, threading
 
 libc = ctypes.CDLL(None)
+
+
+def opened():
+    return os.open(os.__file__, os.O_RDONLY)
+
+
 ATTEMPTS = {
     "a socket": lambda: socket.socket(),
     "a pair of sockets": lambda: socket.socketpair(),
@@ -320,6 +409,11 @@ ATTEMPTS = {
     "outliving the harness": lambda: libc.prctl(1, 0) == 0 or int("x"),
     "a user namespace": lambda: libc.unshare(0x10000000) == 0 or int("x"),
     "tracing": lambda: libc.ptrace(0, 0, 0, 0) == 0 or int("x"),
+    "flags of a file": lambda: fcntl.ioctl(opened(), 0x40086602, bytes(8)),
+    "evicting a page": lambda: os.posix_fadvise(opened(), 0, 0, os.POSIX_FADV_DONTNEED),
+    "reading the cache": lambda: os.preadv(opened(), [bytearray(9)], 0, os.RWF_NOWAIT),
+    "signals by a file": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid()),
+    "a priority": lambda: os.setpriority(os.PRIO_PROCESS, 0, 1),
     "shared memory that stays": lambda: libc.shmget(1234, 4096, 0o1600) >= 0 or int("x"),
 }
 
@@ -340,7 +434,7 @@ def train(env):
 
 def test_what_a_script_must_not_do_fails(each_environment: FrozenEnvironment) -> None:
     outcome = run(each_environment, ATTEMPTS)
-    assert outcome.reason == "RuntimeError: 18 tried, worked: []"
+    assert outcome.reason == "RuntimeError: 23 tried, worked: []"
 
 
 # --- the environment itself

@@ -169,6 +169,8 @@ def test_an_unknown_task_a_wrong_limit_and_a_wrong_name_are_told(tmp_path: Path)
     one_line(call("run", "micro", "--study", "../x", cwd=tmp_path), 2, "a study's name")
     one_line(call("run", "micro", "--policy", "magic", cwd=tmp_path), 2, "magic", "ppo")
     one_line(call("run", "micro", "--budget", "-1", cwd=tmp_path), 2, "seconds must be positive")
+    one_line(call("run", "micro", "--budget", "1e300", cwd=tmp_path), 2, "below 1e+09")
+    assert call("run", "micro", "--seed", "-5", cwd=tmp_path).returncode == 2
     assert not (tmp_path / "x").exists()
 
 
@@ -278,8 +280,8 @@ def test_a_terminal_of_any_size_gets_two_bars(tiny_task: Path, tmp_path: Path, s
             "one",
             "--home",
             str(tmp_path / "home"),
-            "--trials",
-            "1",
+            "--train-seconds",
+            "0.1",
         ],
         stdin=follower,
         stdout=follower,

@@ -27,7 +27,9 @@ from autoresearch_rl.environment.task import Task
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-TOLERANCE = 1e-4  # of a logit, absolute and relative: fp32 rounding between two batch orders stays below 1e-5
+TOLERANCE = 1e-4  # nats of a log-probability: fp32 rounding between two batch orders stays below 1e-5
+NEGLIGIBLE = -30.0  # log-probabilities below it on both sides are not compared
+SLOW_FIRST = 4.0  # how many times the median the first batch may take: what is put off must not be training
 
 
 class Refused(Exception):
@@ -44,7 +46,7 @@ class Evaluation:
 
     bpb: float
     challenges: int  # rows re-checked
-    largest_difference: float  # of a logit, between the two servers
+    largest_difference: float  # of a log-probability in nats, between the two servers
 
 
 @dataclass
@@ -79,7 +81,7 @@ def evaluate(
         Refused: the model broke a rule or cannot be served.
         SandboxError: a sandbox could not be started or killed.
     """
-    job = {"script": script, "vocab_size": task.vocab_size, "seq_len": task.seq_len, "seed": seed % 2**31}
+    job = {"script": script, "vocab_size": task.vocab_size, "seq_len": task.seq_len, "seed": 0}
     random = np.random.default_rng(seed)
     # Both import torch at the same time; B gets the script only when A is dead.
     with _start(task, backend) as second:
@@ -111,7 +113,13 @@ def _ready(task: Task, server: sandbox.SandboxProcess, job: dict[str, Any], arti
         server.submit(job, (fd,))
     finally:
         os.close(fd)
+    before = server.cpu_seconds()
     _expect(server, "loaded", time.monotonic() + task.deadline, 0)
+    if (spent := server.cpu_seconds() - before) > task.grace:
+        raise Refused(
+            f"the model took {spent:.1f} CPU s to load, {task.grace:.1f} s are allowed: "
+            "training ends with `train`"
+        )
 
 
 def _expect(server: sandbox.SandboxProcess, kind: str, deadline: float, size: int) -> bytes:
@@ -146,27 +154,64 @@ def _logits(
             raise Refused(f"the model's server does not read: {error}") from error
 
     ask(spans[0])
+    spent = [server.cpu_seconds()]
     for span, following in zip(spans, [*spans[1:], None], strict=True):
-        if following is not None:
+        if following is not None and len(spent) > 1:  # the first batch is timed alone
             ask(following)
         shape = (span.stop - span.start, task.seq_len, task.vocab_size)
         payload = _expect(server, "logits", deadline, 4 * math.prod(shape))
         logits = np.frombuffer(payload, dtype=np.float32).reshape(shape)
         if not np.isfinite(logits).all():
             raise Refused("the model gave logits that are not finite")
+        spent.append(server.cpu_seconds())
+        if following is not None and len(spent) == 2:
+            ask(following)
+        if problem := server.overuse():
+            raise Refused(f"the model's server: {problem}")
         yield span, logits
+    _require_even_work(task, np.diff(spent))
 
 
-def row_nats(logits: FloatArray, targets: IntArray) -> FloatArray:
-    """Cross-entropy of each row in nats: float64[B] from float32[B, T, V] and int[B, T].
+def _require_even_work(task: Task, seconds: FloatArray) -> None:
+    """Serving must not hide training: neither in the first batch nor in all together.
+
+    What is trained in between batches shows as a difference between the two servers.
+
+    Args:
+        seconds: CPU seconds, float[n], between two answers.
+    """
+    first, total = float(seconds[0]), float(seconds.sum())
+    usual = float(np.median(seconds[1:])) if len(seconds) > 1 else first
+    if first > SLOW_FIRST * usual + task.grace:
+        raise Refused(
+            f"the model took {first:.1f} CPU s for its first batch and {usual:.2f} s for the others"
+        )
+    if total > task.seconds + task.grace:
+        raise Refused(
+            f"serving took {total:.1f} CPU s, more than the budget of {task.seconds:g} s for training"
+        )
+
+
+def log_partition(logits: FloatArray) -> FloatArray:
+    """ln of the sum of exp over the whole vocabulary: float64[..., 1] from float32[..., V]."""
+    top = logits.max(axis=-1, keepdims=True)
+    return np.asarray(top + np.log(np.exp(logits - top).sum(axis=-1, keepdims=True, dtype=np.float64)))
+
+
+def position_nats(logits: FloatArray, targets: IntArray) -> FloatArray:
+    """Cross-entropy of each position in nats: float64[..., T] from float32[..., T, V] and int[..., T].
 
     The log-softmax runs over the whole vocabulary, so unnormalised scores gain nothing.
     """
-    top = logits.max(axis=-1, keepdims=True)
-    partition = np.exp(logits - top).sum(axis=-1, dtype=np.float64)
     chosen = np.take_along_axis(logits, targets[..., None].astype(np.int64), axis=-1)
-    nats = np.log(partition) + (top.astype(np.float64) - chosen)[..., 0]
-    return np.asarray(nats.sum(axis=-1))
+    return np.asarray((log_partition(logits) - chosen)[..., 0])
+
+
+def _difference(one: FloatArray, other: FloatArray) -> float:
+    """The largest difference of two log-softmaxes. A constant added to all logits must not hide one."""
+    first, second = one - log_partition(one), other - log_partition(other)
+    relevant = np.maximum(first, second) > NEGLIGIBLE
+    return float(np.abs(first - second)[relevant].max())
 
 
 def _serve(
@@ -175,7 +220,7 @@ def _serve(
     answers, uniform = _Answers(), max(1, min(len(rows), task.challenge_rows) * 3 // 4)
     drawn = set(random.choice(len(rows), uniform, replace=False).tolist())
     for span, logits in _logits(task, server, rows[:, :-1]):
-        losses = row_nats(logits, rows[span, 1:])
+        losses = position_nats(logits, rows[span, 1:]).sum(axis=-1)
         answers.nats += float(losses.sum())
         for offset, nats in enumerate(losses.tolist()):
             row = span.start + offset
@@ -189,15 +234,14 @@ def _serve(
 def _challenge(
     task: Task, server: sandbox.SandboxProcess, rows: IntArray, answers: _Answers, random: np.random.Generator
 ) -> float:
-    """Compares prefixes under other suffixes; returns the largest difference of a logit."""
+    """Compares prefixes under other suffixes; returns the largest difference of a log-probability."""
     picked = random.permutation(sorted(answers.kept))
-    changed, cuts = perturb(rows[:, :-1], picked, random)
+    losses = [position_nats(answers.kept[row], rows[row, 1:]) for row in picked]
+    changed, cuts = perturb(rows[:, :-1], picked, np.array(losses), random)
     largest = 0.0
     for span, logits in _logits(task, server, changed):
         for row, cut, answer in zip(picked[span], cuts[span], logits, strict=True):
-            before = answers.kept[row][:cut]
-            excess = np.abs(answer[:cut] - before) - TOLERANCE * np.abs(before)
-            largest = max(largest, float(excess.max()))
+            largest = max(largest, _difference(answers.kept[row][:cut], answer[:cut]))
             if largest > TOLERANCE:
                 raise Refused(
                     f"the model's answer for the first {cut} tokens of a row changed by {largest:.2g} when "
@@ -206,16 +250,27 @@ def _challenge(
     return largest
 
 
-def perturb(inputs: IntArray, picked: IntArray, random: np.random.Generator) -> tuple[IntArray, IntArray]:
+def perturb(
+    inputs: IntArray, picked: IntArray, losses: FloatArray, random: np.random.Generator
+) -> tuple[IntArray, IntArray]:
     """Rows whose beginnings are kept and whose endings come from other rows: natural text, nothing to detect.
+
+    A model that peeks gives itself away at the last position before the cut. Half of the cuts are drawn
+    uniformly, half after one of the four positions with the lowest loss. One row in eight is repeated whole.
+
+    Args:
+        inputs: int[N, T].
+        picked: int[n], the rows to be challenged.
+        losses: float[n, T], of their positions.
 
     Returns:
         int[n, T] rows, and int[n] cuts: tokens before `cut` are the original's, the one at `cut` differs.
-        One row in eight is repeated whole (`cut` = T).
     """
     length = inputs.shape[1]
     changed = inputs[picked].astype(np.int64)
     cuts = random.integers(1, length, size=len(picked))
+    easiest = np.argsort(losses[:, :-1], axis=1)[:, :4] + 1
+    cuts[1::2] = easiest[np.arange(len(picked)), random.integers(easiest.shape[1], size=len(picked))][1::2]
     cuts[::8] = length
     for row, cut in zip(changed, cuts, strict=True):
         if cut < length:

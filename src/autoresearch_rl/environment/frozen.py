@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox
+from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox, scratch
 from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
 from autoresearch_rl.environment.log import clean
 from autoresearch_rl.environment.task import Task
@@ -169,7 +169,7 @@ def open_environment(task: Task, wanted: str = "auto", prewarm: bool = False) ->
         TaskError: the corpus is too small.
         SandboxError: no sandbox holds here.
     """
-    sandbox.sweep()
+    scratch.sweep()
     corpus = load_stdlib()
     rows = {split: corpus.rows(split, task.rows, task.seq_len) for split in ("val", "test")}
     view, _ = leak.closed_view(corpus, sandbox_view(), leak.cache_folder())

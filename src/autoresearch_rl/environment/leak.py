@@ -97,10 +97,13 @@ def closed_view(corpus: Corpus, view: View, cache: Path | None = None) -> tuple[
     leaks = {path for path in known if path in leaking}
     leaks |= {str(path) for path, _ in scan(corpus, (Path(path) for path in files.keys() - known))}
     if cache and files.keys() - known:
-        leaking = {path: files.pop(path) for path in leaks}
+        others = {path: facts for path, facts in leaking.items() if path not in files}
+        leaking = others | {path: files.pop(path) for path in leaks}
         with contextlib.suppress(OSError):  # without a cache the next scan takes longer, no more
             cache.mkdir(parents=True, exist_ok=True)
-            _replace(cache / CACHE, {"corpus": corpus.digest, "clean": files, "leaking": leaking})
+            # Another virtual environment's files stay remembered, too.
+            record = {"corpus": corpus.digest, "clean": clean | files, "leaking": leaking}
+            _replace(cache / CACHE, record)
     paths = sorted(map(Path, leaks))
     return replace(view, hidden=tuple(sorted({*view.hidden, *paths}))), paths
 

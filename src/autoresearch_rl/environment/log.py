@@ -14,6 +14,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\
 
 def clean(text: str) -> str:
     """Untrusted text without escape sequences, control and bidirectional characters."""
+    text = text.encode("utf-8", "replace").decode()  # no half of a surrogate pair: nobody could print it
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 

@@ -24,6 +24,7 @@ STALL_SECONDS = 20.0  # of wall time in which a script on the CPU clock must use
 STALL_CPU = 0.05
 WALL_PER_CPU = 12.0  # we saw a shared machine slow down 8-fold; a script that waits longer than that is idle
 MAX_REPORTS = 400
+FRAME_LIMIT = 0.5  # seconds for one message: ours are small and sent at once
 NATS_PER_BIT = math.log(2)
 
 
@@ -167,22 +168,15 @@ class _Watch:
     def _look(self) -> None:
         now, elapsed = time.monotonic(), self._elapsed()
         self.run.train_seconds = elapsed
-        resident, peak = self.process.memory_mb()
-        self.run.peak_memory_mb = max(self.run.peak_memory_mb, peak)
+        self.run.peak_memory_mb = max(self.run.peak_memory_mb, self.process.memory_mb()[1])
         last = self.run.probes[-1].bpb if self.run.probes else None
         self.on_progress(Progress("train", elapsed, self.task.seconds, last))
         if not self.process.alive():
             self._died()
         elif reason := self._overrun(now, elapsed):
             self._end(OutcomeStatus.TIMEOUT, reason)
-        elif resident > self.task.memory_mb:
-            self._end(
-                OutcomeStatus.CRASH, f"memory: {resident:.0f} MB used, {self.task.memory_mb} MB allowed"
-            )
-        elif (scratch := self.process.scratch_mb()) > self.task.scratch_mb:
-            self._end(
-                OutcomeStatus.CRASH, f"scratch: {scratch:.0f} MB used, {self.task.scratch_mb} MB allowed"
-            )
+        elif problem := self.process.overuse():
+            self._end(OutcomeStatus.CRASH, problem)
 
     def _overrun(self, now: float, elapsed: float) -> str | None:
         task, wall = self.task, now - self.submitted
@@ -220,7 +214,7 @@ class _Watch:
 
     def _read(self) -> None:
         try:
-            self._handle(wire.receive(self.process.control, time.monotonic() + 2.0))
+            self._handle(wire.receive(self.process.control, time.monotonic() + FRAME_LIMIT))
         except wire.WireClosed:
             self._ended_early()
         except wire.WireError as error:
@@ -237,14 +231,20 @@ class _Watch:
             case "returned":
                 pass  # the model is on its way; the clock runs until it has arrived
             case "committed":
-                self.run.train_seconds = self._elapsed()
-                self._end(OutcomeStatus.OK)
+                self._committed()
             case "failed":
                 self._end(OutcomeStatus.CRASH, one_line(frame.body.get("error", "no reason given")))
             case other:
                 self._end(
                     OutcomeStatus.INVALID, f"the sandbox sent an unknown message: {one_line(other, 40)!r}"
                 )
+
+    def _committed(self) -> None:
+        """The model has arrived, but not necessarily in time: this message may have been held back."""
+        now, elapsed = time.monotonic(), self._elapsed()
+        self.run.train_seconds = elapsed
+        reason = self._overrun(now, elapsed)
+        self._end(OutcomeStatus.TIMEOUT if reason else OutcomeStatus.OK, reason or "")
 
     def _hand_over(self) -> None:
         train = memory.reopened(self.data.train)

@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from autoresearch_rl.environment import scratch
 from autoresearch_rl.environment.inside import lockdown, wire
 from autoresearch_rl.environment.log import LogRing
 from autoresearch_rl.environment.view import INSIDE, INTERPRETER, View, package_folders
@@ -49,10 +49,11 @@ class SandboxProcess:
     def __init__(self, backend: str, role: str, limits: Limits, view: View) -> None:
         self.backend, self._limits = backend, limits
         self.log, self._cpu = LogRing(), 0.0
-        self._scratch = (
-            tempfile.mkdtemp(prefix=f"autoresearch-{os.getpid()}-") if backend != "bubblewrap" else None
-        )
-        self.control, theirs = socket.socketpair()
+        try:
+            self._scratch = scratch.make() if backend != "bubblewrap" else None
+            self.control, theirs = socket.socketpair()
+        except OSError as error:
+            raise SandboxError(f"cannot prepare a {backend} sandbox: {error}") from error
         try:
             with theirs:
                 self._process, self.pid = self._start(theirs.fileno(), view)
@@ -68,7 +69,7 @@ class SandboxProcess:
     # --- life
 
     def _start(self, control: int, view: View) -> tuple[subprocess.Popen[bytes], int]:
-        command = [str(INTERPRETER), "-s", "-P", "-B", "-u", str(INSIDE / "main.py"), str(control)]
+        command = [str(INTERPRETER), *["-S", "-s", "-P", "-B", "-u"], str(INSIDE / "main.py"), str(control)]
         if self.backend != "bubblewrap":
             assert self._scratch is not None
             process = _popen(command, self._environment(self._scratch), (control,))
@@ -80,10 +81,10 @@ class SandboxProcess:
                 process = _popen([*prefix, "--", *command], self._environment("/scratch"), (control, write))
             return process, _child_pid(process, info.read())
 
-    def _environment(self, scratch: str) -> dict[str, str]:
+    def _environment(self, home: str) -> dict[str, str]:
         threads = str(self._limits.threads)
         return {
-            "PATH": "/usr/bin:/bin", "HOME": scratch, "TMPDIR": scratch,
+            "PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home,
             "PYTHONPATH": ":".join(map(str, package_folders())),
             "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
@@ -130,7 +131,9 @@ class SandboxProcess:
         try:
             wire.send(self.control, job, fds=fds)
         except wire.WireError as error:
-            raise SandboxError(f"the {self.backend} sandbox died while it waited for its job") from error
+            raise SandboxError(
+                f"the {self.backend} sandbox took no job: {error}{self._last_line()}"
+            ) from error
 
     def _last_line(self) -> str:
         lines = self.log.text().strip().splitlines()
@@ -173,7 +176,7 @@ class SandboxProcess:
     def _clean_up(self) -> None:
         self.control.close()
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            scratch.remove(self._scratch)
 
     # --- what the kernel says about it
 
@@ -191,22 +194,23 @@ class SandboxProcess:
 
     def memory_mb(self) -> tuple[float, float]:
         """Resident memory now and at its peak; zeros once it is dead."""
-        found = {"VmRSS:": 0.0, "VmHWM:": 0.0}
-        with contextlib.suppress(OSError), open(f"/proc/{self.pid}/status") as file:
-            for line in file:
-                name, _, value = line.partition("\t")
-                if name in found:
-                    found[name] = int(value.split()[0]) / 1024
-        return found["VmRSS:"], found["VmHWM:"]
+        # When the first thread has ended, only the others' files tell.
+        for path in (Path(f"/proc/{self.pid}/status"), *Path(f"/proc/{self.pid}/task").glob("*/status")):
+            with contextlib.suppress(OSError):
+                found = dict(line.split(":", 1) for line in path.read_text().splitlines() if line[:2] == "Vm")
+                if "VmRSS" in found:
+                    return _megabytes(found["VmRSS"]), _megabytes(found["VmHWM"])
+        return 0.0, 0.0
 
-    def scratch_mb(self) -> float:
-        """Size of the scratch folder where no quota bounds it; 0 under bubblewrap."""
-        if self._scratch is None:
-            return 0.0
-        return (
-            sum(_size(Path(folder, name)) for folder, _, names in os.walk(self._scratch) for name in names)
-            / 2**20
-        )
+    def overuse(self) -> str | None:
+        """Which limit of memory or scratch space it exceeds now, in one line."""
+        limits, memory = self._limits, self.memory_mb()[0]
+        if memory > limits.memory_mb:
+            return f"memory: {memory:.0f} MB used, {limits.memory_mb} MB allowed"
+        disk = scratch.megabytes(self._scratch, self.pid) if self._scratch else 0.0  # bubblewrap has a quota
+        if disk > limits.scratch_mb:
+            return f"scratch: {disk:.0f} MB used, {limits.scratch_mb} MB in {scratch.MAX_FILES} files allowed"
+        return None
 
     def _read_log(self) -> None:
         stream = self._process.stdout
@@ -220,11 +224,8 @@ class SandboxProcess:
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero", "/proc/cpuinfo", "/proc/meminfo", "/proc/self")
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_blocks * 512
-    except OSError:  # it was removed in between
-        return 0
+def _megabytes(text: str) -> float:
+    return int(text.split()[0]) / 1024
 
 
 def _popen(
@@ -275,14 +276,6 @@ def _child_pid(process: subprocess.Popen[bytes], info: bytes) -> int:
         process.kill()
         output = process.communicate()[0].decode(errors="replace").strip()
         raise SandboxError(f"bubblewrap did not start: {output or 'no message'}") from error
-
-
-def sweep() -> None:
-    """Removes the scratch folders of harnesses that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob("autoresearch-*-*"):
-        pid = folder.name.split("-")[1]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

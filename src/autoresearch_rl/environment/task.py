@@ -10,6 +10,7 @@ from typing import Any
 
 from autoresearch_rl.errors import TaskError
 
+LARGEST = 1e9  # of any constant: a slip of the pen, not a plan
 TASKS = Path(__file__).parent.parent / "tasks"
 
 
@@ -121,8 +122,9 @@ def _checked(task: Task, path: Path) -> Task:
             raise TaskError(f"{path}: {name} must be one of {choices}, but got {getattr(task, name)!r}")
     for field in fields(Task):
         value = getattr(task, field.name)
-        if isinstance(value, (int, float)) and not 0 < value < float("inf"):
-            raise TaskError(f"{path}: {field.name} must be positive, but got {value}")
+        if isinstance(value, (int, float)) and not 0 < value < LARGEST:
+            limits = f"positive and below {LARGEST:g}"
+            raise TaskError(f"{path}: {field.name} must be {limits}, but got {value}")
     if not task.baseline.is_file():
         raise TaskError(f"{task.folder} has no train.py: a task needs a baseline script")
     return task

@@ -37,6 +37,9 @@ SANDBOX = click.option(
 BUDGET = click.option("--budget", type=float, help="Training seconds of a trial, in place of the task's.")
 
 
+SEED = click.IntRange(0, 2**31 - 1)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="autoresearch-rl")
 def cli() -> None:
@@ -52,7 +55,7 @@ def cli() -> None:
 @click.option("--study", "name", help="Name of the study; the task's name when left out.")
 @HOME
 @click.option("--policy", help="ppo (default) or random.")
-@click.option("--seed", type=int, help="Seed of the study; 0 when left out.")
+@click.option("--seed", type=SEED, help="Seed of the study; 0 when left out.")
 @BUDGET
 @click.option(
     "--trials", type=int, help="Stop when the study has this many trials, baseline runs not counted."
@@ -97,7 +100,7 @@ def run(
 @click.argument("task")
 @click.argument("script", type=click.Path(path_type=Path))
 @BUDGET
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the trial.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the trial.")
 @SANDBOX
 @JSON
 def evaluate(task: str, script: Path, budget: float | None, seed: int, sandbox: str, as_json: bool) -> None:

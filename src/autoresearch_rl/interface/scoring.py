@@ -16,6 +16,7 @@ from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.opening import open_notebook, require_comparable
 from autoresearch_rl.records import Edit, Outcome, OutcomeStatus, Proposal, TrialKind
+from autoresearch_rl.storage.faults import storing
 from autoresearch_rl.target.edits import validate
 
 TEST_SEEDS = 3
@@ -96,7 +97,9 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
             environment.close()
     result = {name: _summary(values) for name, values in scores.items()}
     result["gain"] = _difference(scores["baseline"]["test"], scores["best"]["test"])
-    (home / record.name / "test.json").write_text(json.dumps(result, indent=2) + "\n")
+    path = home / record.name / "test.json"
+    with storing(path):
+        path.write_text(json.dumps(result, indent=2) + "\n")
     return {**facts, "test": result}
 
 

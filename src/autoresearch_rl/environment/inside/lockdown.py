@@ -153,6 +153,10 @@ _DENIED: dict[str, tuple[int, int]] = {
     "lremovexattr": (198, 15), "fremovexattr": (199, 16), "utime": (132, -1), "utimes": (235, -1),
     "futimesat": (261, -1), "utimensat": (280, 88), "mknod": (133, -1), "mknodat": (259, 33),
     "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
+    # the page cache and attributes of shared files: channels from one sandbox to the next
+    "fadvise64": (221, 223), "mincore": (27, 232), "cachestat": (451, 451), "readahead": (187, 213),
+    "preadv2": (327, 286), "pwritev2": (328, 287), "setxattrat": (463, 463), "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
     # namespaces, mounts, kernel facilities
     "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
     "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428), "move_mount": (429, 429),
@@ -169,6 +173,7 @@ _DENIED: dict[str, tuple[int, int]] = {
     "modify_ldt": (154, -1), "vhangup": (153, 58), "personality": (135, 92),
     # scheduling in favour of itself
     "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+    "setpriority": (141, 140), "ioprio_set": (251, 30),
 }  # fmt: skip
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 _SIGNALS = {
@@ -177,7 +182,16 @@ _SIGNALS = {
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
 }
-_PRCTL, _PRLIMIT = (157, 167), (302, 261)
+_PRCTL, _PRLIMIT, _AFFINITY = (157, 167), (302, 261), (203, 122)
+# name: numbers, index of the argument, values of it that are refused
+_REFUSED_ARGUMENTS = {
+    # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FICLONE, FICLONERANGE, FIDEDUPERANGE
+    # FIOASYNC, FIOSETOWN, SIOCSPGRP, TIOCSTI
+    "ioctl": ((16, 29), 1, (0x40086602, 0x401C5820, 0x40049409, 0x4020940D, 0xC0189436,
+                            0x5452, 0x8901, 0x8902, 0x5412)),
+    "fcntl": ((72, 25), 1, (8, 10, 15)),  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others
+    "madvise": ((28, 233), 2, (20, 21)),  # MADV_COLD, MADV_PAGEOUT
+}  # fmt: skip
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _CLONE_THREAD = 0x10000
 _LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -201,6 +215,15 @@ def _refuse_unless_first(number: int, test: bytes) -> bytes:
     return _instruction(_JEQ, number, 0, len(body) // 8) + body
 
 
+def _refuse_values(number: int, index: int, values: tuple[int, ...]) -> bytes:
+    """Refuses a call when the low half of one argument has one of these values."""
+    body = _instruction(_LOAD, _FIRST_ARGUMENT + 8 * index)
+    for value in values:
+        body += _instruction(_JEQ, value, 0, 1) + _instruction(_RETURN, _ERRNO | _EPERM)
+    body += _instruction(_RETURN, _ALLOW)
+    return _instruction(_JEQ, number, 0, len(body) // 8) + body
+
+
 def seccomp_program(pid: int, machine: str) -> bytes:
     """The filter: a list of refusals, and everything else allowed.
 
@@ -220,7 +243,10 @@ def seccomp_program(pid: int, machine: str) -> bytes:
     program += _refuse_unless_first(_CLONE[column], _instruction(_JSET, _CLONE_THREAD, 1, 0))
     own = _instruction(_JEQ, pid, 1, 0)
     program += b"".join(_refuse_unless_first(numbers[column], own) for numbers in _SIGNALS.values())
-    program += _refuse_unless_first(_PRLIMIT[column], _instruction(_JEQ, 0, 1, 0))
+    for own_only in (_PRLIMIT, _AFFINITY):
+        program += _refuse_unless_first(own_only[column], _instruction(_JEQ, 0, 1, 0))
+    for refused, index, values in _REFUSED_ARGUMENTS.values():
+        program += _refuse_values(refused[column], index, values)
     not_parent_death = _instruction(_JEQ, 1, 0, 1)  # prctl(PR_SET_PDEATHSIG)
     program += _refuse_unless_first(_PRCTL[column], not_parent_death)
     return program + _instruction(_RETURN, _ALLOW)
