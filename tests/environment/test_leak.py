@@ -78,8 +78,8 @@ def test_entries_are_the_roots_without_what_is_hidden(tmp_path: Path) -> None:
     assert {path for path, _ in view.files()} == {str(tmp_path / "mixed/b.py"), str(tmp_path / "open/a.py")}
 
 
-def test_a_second_scan_of_this_machine_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus = load_stdlib()
-    first = leak.closed_view(corpus, sandbox_view(), tmp_path)
+def test_a_second_scan_of_this_machine_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, cache = load_stdlib(), leak.cache_folder()
+    first = leak.closed_view(corpus, sandbox_view(), cache)
     monkeypatch.setattr(leak, "telling_lines", lambda _: pytest.fail("it began another scan"))
-    assert leak.closed_view(corpus, sandbox_view(), tmp_path) == first
+    assert leak.closed_view(corpus, sandbox_view(), cache) == first

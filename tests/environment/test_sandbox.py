@@ -17,6 +17,7 @@ from autoresearch_rl.environment.view import sandbox_view
 from autoresearch_rl.errors import SandboxError
 from tiny import skip_without
 
+OURS = f"autoresearch-{os.getpid()}-*"  # other tests run beside this one
 LIMITS = sandbox.Limits(memory_mb=1024, scratch_mb=16, file_mb=16, cpu_seconds=30, threads=1)
 
 
@@ -37,7 +38,7 @@ def test_the_self_test_notices_a_file_that_can_be_read(backend: Backend) -> None
 
 
 def test_killing_confirms_the_death_and_leaves_nothing(backend: Backend) -> None:
-    folders, fds = set(Path("/tmp").glob("autoresearch-*")), len(os.listdir("/proc/self/fd"))
+    folders, fds = set(Path("/tmp").glob(OURS)), len(os.listdir("/proc/self/fd"))
     with backend.start("check", LIMITS) as process:
         process.wait_ready(30)
         pid = process.pid
@@ -45,7 +46,7 @@ def test_killing_confirms_the_death_and_leaves_nothing(backend: Backend) -> None
         assert process.cpu_seconds() > 0
         assert process.memory_mb()[0] > 1
     assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/status").read_text()
-    assert set(Path("/tmp").glob("autoresearch-*")) == folders
+    assert set(Path("/tmp").glob(OURS)) == folders
     deadline = time.monotonic() + 5
     while len(os.listdir("/proc/self/fd")) > fds and time.monotonic() < deadline:
         time.sleep(0.05)  # the log's reader closes its end in its own thread

@@ -140,9 +140,9 @@ def test_a_script_that_sleeps_for_ever_is_told_as_hung(
 def test_a_script_that_dawdles_is_told_as_idle(
     environment: FrozenEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoresearch_rl.environment.runner.STALL_SECONDS", 1.5)
+    monkeypatch.setattr("autoresearch_rl.environment.runner.STALL_SECONDS", 3.0)
     monkeypatch.setattr("autoresearch_rl.environment.runner.WALL_PER_CPU", 4.0)
-    dawdle = "    import time\n    while True:\n        time.sleep(1)\n        sum(range(3_000_000))\n"
+    dawdle = "    import time\n    while True:\n        time.sleep(1.8)\n        sum(range(3_000_000))\n"
     outcome = run(environment, f"{HEAD}def train(env):\n{dawdle}")
     assert outcome.status is OutcomeStatus.TIMEOUT
     assert "idle" in outcome.reason
@@ -351,34 +351,30 @@ def test_a_malicious_pickle_runs_in_the_server_only(environment: FrozenEnvironme
 
 SEARCH = """
 import os, sys, sysconfig
-from pathlib import Path
 
 def train(env):
-    found = []
-    for root in ("/", sys.prefix, sys.base_prefix, sysconfig.get_paths()["stdlib"], os.getcwd(), "/tmp"):
+    found = {"val": 0, "train": 0}
+    # Listing / shows nothing under Landlock, so the places that can be guessed are searched by name.
+    for root in {"/", sys.base_prefix, sysconfig.get_paths()["stdlib"], os.getcwd(), "/tmp", *sys.path}:
         for folder, names, files in os.walk(root):
             names[:] = [n for n in names if n not in ("torch", "proc", "sys")]
             for name in files:
                 if name.endswith((".py", ".pyc", ".zip", ".txt")):
-                    path = os.path.join(folder, name)
                     try:
-                        text = open(path, "rb").read()
+                        text = open(os.path.join(folder, name), "rb").read()
                     except OSError:
                         continue
-                    if NEEDLE in text:
-                        found.append(path)
-    raise RuntimeError(f"found {len(found)} {found[:3]}")
+                    for split in found:
+                        found[split] += NEEDLES[split] in text
+    raise RuntimeError(f"{found['val']} with validation text, {found['train'] > 0} for training text")
 """
 
 
 def test_a_search_of_the_file_system_finds_no_validation_text(each_environment: FrozenEnvironment) -> None:
-    name, data = max(each_environment.corpus.documents["val"].items(), key=lambda item: len(item[1]))
-    needle = data[5000:5060]
-    outcome = run(each_environment, f"NEEDLE = {needle!r}\n{SEARCH}", seconds=60.0)
-    assert outcome.reason == "RuntimeError: found 0 []", name
-    seen = next(data for data in each_environment.corpus.documents["train"].values() if len(data) > 9000)
-    outcome = run(each_environment, f"NEEDLE = {seen[5000:5060]!r}\n{SEARCH}", seconds=60.0)
-    assert "found 0" not in outcome.reason, "the search itself must work, or it proves nothing"
+    documents = each_environment.corpus.documents
+    needles = {split: max(documents[split].values(), key=len)[5000:5060] for split in ("val", "train")}
+    outcome = run(each_environment, f"NEEDLES = {needles!r}\n{SEARCH}", seconds=60.0)
+    assert outcome.reason == "RuntimeError: 0 with validation text, True for training text"
 
 
 ATTEMPTS = """
@@ -453,7 +449,7 @@ def test_a_changed_task_file_stops_everything_and_is_named(environment: FrozenEn
 
 def test_nothing_is_left_after_many_outcomes(environment: FrozenEnvironment) -> None:
     def count() -> tuple[int, int]:
-        folders = len(list(Path("/tmp").glob("autoresearch-*")))
+        folders = len(list(Path("/tmp").glob(f"autoresearch-{os.getpid()}-*")))
         return len(os.listdir("/proc/self/fd")), folders
 
     run(environment, f"{HEAD}def train(env):\n    return None\n")
