@@ -1,6 +1,7 @@
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 
@@ -63,3 +64,22 @@ def test_a_closed_connection_is_told(pair: Pair) -> None:
 def test_a_type_that_is_no_text_is_no_type(pair: Pair) -> None:
     wire.send(pair[0], {"t": ["x"]})
     assert wire.receive(pair[1], time.monotonic() + 5).type == ""
+
+
+def test_a_reader_that_leaves_as_soon_as_it_has_the_frame_is_no_error(pair: Pair) -> None:
+    def read_and_leave() -> None:
+        pair[1].recv(1 << 16)
+        pair[1].close()
+
+    class Slow(socket.socket):
+        """Gives the reader time to leave between our two calls."""
+
+        def sendmsg(self, *arguments: object) -> int:
+            sent = super().sendmsg(*arguments)  # type: ignore[call-overload]
+            reader.join()
+            return int(sent)
+
+    reader = threading.Thread(target=read_and_leave)
+    reader.start()
+    with Slow(fileno=pair[0].detach()) as ours:
+        wire.send(ours, {"t": "job"}, fds=(0,))

@@ -53,9 +53,9 @@ def send(sock: socket.socket, body: dict[str, Any], payload: bytes = b"", fds: t
     sock.settimeout(SEND_LIMIT)
     try:
         sent = socket.send_fds(sock, [head], list(fds)) if fds else 0
-        sock.sendall(head[sent:])
-        if payload:
-            sock.sendall(payload)
+        for rest in (head[sent:], payload):
+            if rest:  # sending nothing fails, too, when the other side has already done its work and left
+                sock.sendall(rest)
     except OSError as error:
         raise WireError(f"cannot send: {error}") from error
 
