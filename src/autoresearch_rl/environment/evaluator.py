@@ -27,7 +27,7 @@ from autoresearch_rl.environment.task import Task
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-TOLERANCE = 1e-4  # nats of a log-probability: fp32 rounding between two batch orders stays below 1e-5
+TOLERANCE = 1e-4  # nats of a log-probability: room for fp32 rounding between two batch orders
 NEGLIGIBLE = -30.0  # log-probabilities below it on both sides are not compared
 SECONDS_PER_TOKEN = 6e-5  # CPU seconds of serving always allowed: a million parameters take half of it
 SLOW_FIRST = 4.0  # how many times the median the first batch may take: what is put off must not be training
@@ -82,7 +82,7 @@ def evaluate(
         Refused: the model broke a rule or cannot be served.
         SandboxError: a sandbox could not be started or killed.
     """
-    job = {"script": script, "vocab_size": task.vocab_size, "seq_len": task.seq_len, "seed": 0}
+    job = {"script": script, "vocab_size": task.vocab_size, "seq_len": task.seq_len}
     random = np.random.default_rng(seed)
     # Both import torch at the same time; B gets the script only when A is dead.
     with _start(task, backend) as second:

@@ -228,8 +228,6 @@ class _Watch:
                 self._probe(_number(frame.body, "seconds"), _number(frame.body, "nats"))
             case "report":
                 self._report(frame)
-            case "returned":
-                pass  # the model is on its way; the clock runs until it has arrived
             case "committed":
                 self._committed()
             case "failed":

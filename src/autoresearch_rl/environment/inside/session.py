@@ -169,7 +169,6 @@ def run(sock: socket.socket, frame: wire.Frame) -> None:
     env = Env(sock, job, rows)
     try:
         model = script.load(job["script"]).train(env)
-        wire.send(sock, {"t": "returned"})
         _commit(sock, model, artifact)
     except BaseException as error:  # SystemExit and KeyboardInterrupt are the script's doing, too
         script.print_traceback(error)
