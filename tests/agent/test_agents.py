@@ -14,7 +14,7 @@ from autoresearch_rl.agent.agents import POLICIES, make_agent
 from autoresearch_rl.agent.ppo import PPOConfig
 from autoresearch_rl.agent.ppo_agent import SLATE, PPOAgent
 from autoresearch_rl.agent.random_agent import RandomAgent
-from autoresearch_rl.agent.slate import coarse_first, draw_slate
+from autoresearch_rl.agent.slate import draw_slate
 from autoresearch_rl.errors import ConfigurationError, StorageError
 
 METRICS = {"policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac", "explained_variance"}
@@ -277,9 +277,10 @@ def test_checkpoints_of_two_kinds_of_agents_are_not_confused(saved):
         PPOAgent(0).restore(RandomAgent(0).checkpoint())
 
 
-def test_a_bold_step_is_on_the_slate_more_often_than_a_nudge_but_every_candidate_can_be() -> None:
+def test_a_slate_follows_its_weights_but_every_candidate_can_be_on_it() -> None:
     candidates = [make_candidate("a", magnitude=magnitude) for magnitude in (0.1, 0.7, 5.0)]
     rng = np.random.default_rng(0)
-    drawn = [draw_slate(candidates, 1, rng, coarse_first)[0].magnitude for _ in range(3000)]
+    weights = {0.1: 1.0, 0.7: 4.0, 5.0: 1.0}
+    drawn = [draw_slate(candidates, 1, rng, lambda c: weights[c.magnitude])[0].magnitude for _ in range(3000)]
     shares = [drawn.count(candidate.magnitude) / 3000 for candidate in candidates]
     assert shares == pytest.approx([1 / 6, 4 / 6, 1 / 6], abs=0.03)

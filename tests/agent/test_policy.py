@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from autoresearch_rl.agent.features import F_C, F_S
 from autoresearch_rl.agent.policy import ActorCritic, entropy, mixture_log_probs
+from autoresearch_rl.agent.prior import LIMIT
 from autoresearch_rl.errors import ConfigurationError
 
 
@@ -54,10 +55,12 @@ def test_the_mixture_is_the_formula():
     torch.testing.assert_close(mixed, (0.9 * scores.softmax(-1) + 0.1 / 3).log())
 
 
-def test_the_untrained_policy_is_uniform_and_its_value_zero():
-    log_probs, value = ActorCritic(0.1, generator())(*inputs(3, 16))
+def test_the_untrained_policy_is_the_prior_with_its_floor_and_its_value_zero():
+    candidate, context, mask = inputs(3, 16)
+    log_probs, value = ActorCritic(0.1, generator())(candidate, context, mask)
+    odds = (LIMIT * candidate[..., -1]).exp()
 
-    torch.testing.assert_close(log_probs, torch.full((3, 16), -math.log(16)))
+    torch.testing.assert_close(log_probs.exp(), 0.9 * odds / odds.sum(1, keepdim=True) + 0.1 / 16)
     assert value.tolist() == [0.0, 0.0, 0.0]
 
 

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from autoresearch_rl.agent import prior
 from autoresearch_rl.agent.tallies import (
     FAILURES,
     TALLY_FEATURES,
@@ -59,7 +60,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-F_C = len(OPERATORS) + 1 + 4 + 4 * TALLY_FEATURES + len(WORDS)
+F_C = len(OPERATORS) + 1 + 4 + 4 * TALLY_FEATURES + len(WORDS) + 1  # the last: `prior.log_odds` / LIMIT
 F_S = 11
 
 FloatArray = npt.NDArray[np.float32]
@@ -118,6 +119,7 @@ def _candidate_row(candidate: Candidate, memory: Memory) -> list[float]:
         *_mean([memory.site.get(s, UNTRIED).row(now) for s in sites]),
         *memory.operator.get(candidate.operator, UNTRIED).row(now),
         *_words(sites),
+        prior.log_odds(candidate, memory) / prior.LIMIT,
     ]
 
 

@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from autoresearch_rl.agent import prior
 from autoresearch_rl.agent.features import F_C, F_S
 from autoresearch_rl.errors import ConfigurationError
 
@@ -62,7 +63,7 @@ class ActorCritic(nn.Module):
         """Log-probabilities and values of a padded batch.
 
         Args:
-            candidate: `[B, K, F_C]`.
+            candidate: `[B, K, F_C]`; the last feature is the prior, which the scores start from.
             context: `[B, F_S]`.
             mask: bool `[B, K]`, true where there is a candidate; at least one per row.
 
@@ -70,7 +71,7 @@ class ActorCritic(nn.Module):
             `log_probs` `[B, K]` (minus infinity where masked) and `value` `[B]`.
         """
         embedding = self._embedding(candidate, context)
-        scores = cast(Tensor, self.actor(embedding)).squeeze(-1)
+        scores = cast(Tensor, self.actor(embedding)).squeeze(-1) + prior.LIMIT * candidate[..., -1]
         weight = mask.to(embedding.dtype).unsqueeze(-1)
         mean = (embedding * weight).sum(1) / weight.sum(1)
         value = cast(Tensor, self.critic(torch.cat([context, mean], dim=-1))).squeeze(-1)

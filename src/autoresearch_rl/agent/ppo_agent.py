@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ from autoresearch_rl.agent import checkpoint
 from autoresearch_rl.agent.features import F_C, F_S, encode
 from autoresearch_rl.agent.policy import ActorCritic
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
-from autoresearch_rl.agent.slate import coarse_first, draw_slate, rng_from_state
+from autoresearch_rl.agent.prior import log_odds
+from autoresearch_rl.agent.slate import draw_slate, rng_from_state
+from autoresearch_rl.agent.tallies import gain_scale, remember
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.records import Candidate, State, Trial
 
@@ -59,8 +62,9 @@ class PPOAgent:
         self._completed = 0
 
     def propose(self, state: State) -> Candidate:
-        """See `Agent.propose`: sample from the policy over a slate of bold and fine steps."""
-        slate = draw_slate(state.candidates, SLATE, self._rng, coarse_first)
+        """See `Agent.propose`: sample from the policy over a slate that the prior has drawn."""
+        memory = remember(state.history, gain_scale(state))
+        slate = draw_slate(state.candidates, SLATE, self._rng, lambda c: math.exp(log_odds(c, memory)))
         candidate, context, mask = _padded(state, slate)
         with torch.no_grad():
             log_probs, _ = self.network(candidate[None], context[None], mask[None])

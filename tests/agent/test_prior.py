@@ -1,0 +1,49 @@
+"""The odds written by hand: what the agent expects before it has learnt."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from simulation import make_candidate, make_trial
+
+from autoresearch_rl.agent import prior
+from autoresearch_rl.agent.prior import log_odds
+from autoresearch_rl.agent.tallies import remember
+from autoresearch_rl.records import Candidate, Trial, Verdict
+
+UP, DOWN = make_candidate("a", magnitude=0.7), make_candidate("a", direction=-1, magnitude=0.7)
+
+
+def odds(candidate: Candidate, *history: Trial) -> float:
+    return math.exp(log_odds(candidate, remember(history, scale=0.02)))
+
+
+def test_a_bold_step_comes_before_a_nudge_and_a_leap() -> None:
+    nudge, leap = make_candidate("a", magnitude=0.1), make_candidate("a", magnitude=5.0)
+    assert odds(UP) == pytest.approx(4.0)
+    assert odds(nudge) == odds(leap) == pytest.approx(1.0)
+
+
+def test_a_number_comes_before_a_switch() -> None:
+    switch = make_candidate("b", operator="toggle", direction=0, magnitude=1.0)
+    assert odds(switch) == pytest.approx(odds(UP) / 2)
+
+
+def test_after_a_clear_loss_the_other_way_is_likely_and_the_same_way_is_not() -> None:
+    lost = make_trial(0, UP, gain=-0.1)
+    assert odds(DOWN, lost) == pytest.approx(6 * odds(DOWN))
+    assert odds(UP, lost) == pytest.approx(odds(UP) / 4)
+
+
+def test_a_loss_within_the_noise_says_nothing_about_the_other_way() -> None:
+    assert odds(DOWN, make_trial(0, UP, gain=-0.005)) == odds(DOWN)
+
+
+def test_what_was_kept_goes_on() -> None:
+    assert odds(UP, make_trial(0, UP, Verdict.KEEP, gain=0.1)) == pytest.approx(3 * odds(UP))
+
+
+def test_another_site_is_left_alone_and_no_odds_leave_the_limit() -> None:
+    assert odds(make_candidate("b", magnitude=0.7), make_trial(0, UP, gain=-0.1)) == odds(UP)
+    assert abs(log_odds(DOWN, remember([make_trial(0, UP, gain=-9.0)], 0.02))) <= prior.LIMIT
