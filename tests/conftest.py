@@ -20,7 +20,7 @@ def tiny_task(tmp_path: Path) -> Path:
 
 def _opened(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrozenEnvironment]:
     folder = make_task(tmp_path_factory.mktemp("task") / "tiny")
-    opened = open_environment(load_task(str(folder)), name, prewarm=True)
+    opened = open_environment(load_task(str(folder)), name)
     yield opened
     opened.close()
 

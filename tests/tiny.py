@@ -60,9 +60,7 @@ vocab_size = 256
 seq_len = 32
 [evaluation]
 bytes = 4096
-batch_rows = 32
 probe_rows = 8
-challenge_rows = 32
 deadline = 60.0
 [limits]
 memory_mb = 2048

@@ -65,7 +65,7 @@ def create_study(
         settings = _settings(name, record, given)
         loaded = load_task(settings["task"], settings["budget"])
         agent = make_agent(settings["policy"], settings["seed"])
-        environment = open_environment(loaded, sandbox, prewarm=True)
+        environment = open_environment(loaded, sandbox)
         stack.callback(environment.close)
         if record is None:
             record = storage.create_study(

@@ -6,6 +6,7 @@ All are frozen. They know nothing of how they are made, stored or shown.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,7 @@ class Proposal:
     seed: int
     candidate: Candidate | None = None  # None for baseline and confirm
     confirms: int | None = None  # the trial that this one re-runs
+    bar: float = math.inf  # bits per byte: a score below it may come to lead and is challenged thoroughly
     started: float = field(default_factory=time.time)
 
     @property

@@ -7,6 +7,7 @@ they finish.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -200,7 +201,7 @@ class Study:
             candidate = self.agent.propose(state)
             source = apply(script, candidate.edit).source
             proposal = self._propose(
-                TrialKind.EXPLORE, incumbent, source, candidate.edit, candidate=candidate
+                TrialKind.EXPLORE, incumbent, source, candidate.edit, candidate=candidate, bar=self.ledger.bar
             )
             problem = validate(source, self.environment.task.script_bytes)
             if problem is None:
@@ -237,10 +238,11 @@ class Study:
         edit: Edit,
         candidate: Candidate | None = None,
         confirms: int | None = None,
+        bar: float = math.inf,
     ) -> Proposal:
         number = self._next_number()
         seed = trial_seed(self.seed, number)
-        proposal = Proposal(number, kind, parent, source, edit, seed, candidate, confirms)
+        proposal = Proposal(number, kind, parent, source, edit, seed, candidate, confirms, bar)
         self._in_flight[number] = proposal
         return proposal
 
@@ -248,13 +250,19 @@ class Study:
 
     def _experiment(self, proposal: Proposal) -> Outcome:
         return self.environment.run(
-            proposal.source, proposal.seed, lambda progress: self.on_progress(proposal, progress)
+            proposal.source,
+            proposal.seed,
+            lambda progress: self.on_progress(proposal, progress),
+            bar=proposal.bar,
         )
 
     def _judge(self, proposal: Proposal, outcome: Outcome) -> tuple[Verdict, str]:
         if outcome.val_bpb is None:
             return Verdict(outcome.status.value), outcome.reason
-        return judge(self.ledger, proposal.script, proposal.parent, outcome.val_bpb)
+        verdict, reason = judge(self.ledger, proposal.script, proposal.parent, outcome.val_bpb)
+        if verdict is Verdict.KEEP and outcome.val_bpb >= proposal.bar:  # it has fallen while this one ran
+            return Verdict.PROVISIONAL, f"not challenged on every row: to be run again; {reason}"
+        return verdict, reason
 
     def _record(self, proposal: Proposal, verdict: Verdict, reason: str, outcome: Outcome | None) -> Trial:
         trial = self._trial(proposal, verdict, reason, outcome)

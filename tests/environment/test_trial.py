@@ -19,6 +19,8 @@ from tiny import BIGRAM
 UNIGRAM_BPB = 4.4  # about what a model that has learnt nothing but letter frequencies reaches here
 
 HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
+# A hostile script finds the socket to the harness among its descriptors.
+CONTROL = "import os, stat\nCONTROL = next(fd for fd in range(3, 64) if stat.S_ISSOCK(os.stat(fd).st_mode))\n"
 
 
 def run(environment: FrozenEnvironment, script: str, **changes: object) -> Outcome:
@@ -43,11 +45,11 @@ def test_an_honest_script_gets_the_score_of_an_independent_reference(
     outcome = run(each_environment, script)
     assert outcome.status is OutcomeStatus.OK, outcome.reason
     task = each_environment.task
-    rows = each_environment.rows["val"].astype(int)
+    rows = each_environment.rows["val"].tokens.astype(int)
     logits = np.eye(256)[rows[:, :-1]] * 3 + np.arange(256) / 100
     nats = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, rows[:, 1:, None], -1)[..., 0]
     assert outcome.val_bpb == pytest.approx(nats.mean() / math.log(2), abs=1e-6)
-    assert outcome.challenges == task.challenge_rows
+    assert outcome.challenges == task.rows
 
 
 def test_training_learns_within_the_budget_and_is_probed(environment: FrozenEnvironment) -> None:
@@ -84,12 +86,12 @@ def test_the_wall_clock_and_a_free_setup_work_too(environment: FrozenEnvironment
         ("    import ctypes; ctypes.string_at(0)\n", "crash", "SIGSEGV"),
         ("    raise SystemExit(0)\n", "crash", "SystemExit"),
         ("    raise ValueError('\\ud800 half')\n", "crash", "ValueError: ? half"),
-        ("    return nn.Embedding(256, 100)\n", "crash", "expected logits of shape (32, 32, 256)"),
+        ("    return nn.Embedding(256, 100)\n", "crash", "expected logits of shape (64, 32, 256)"),
         ("    return nn.Embedding(256, 256).to(torch.complex64)\n", "crash", "torch.complex64"),
         ("    m = nn.Embedding(256, 256); m.f = lambda: 0; return m\n", "crash", "pickle"),
         ("    m = nn.Embedding(256, 256); m.weight.data[:] = float('nan'); return m\n", "invalid", "finite"),
         ("    return nn.Linear(4000, 4000)\n", "crash", ""),
-        ("    x = [torch.ones(1 << 24) for _ in range(200)]\n", "crash", "memory"),
+        ("    x = [torch.empty(1 << 24) for _ in range(200)]\n", "crash", "memory"),
     ],
 )  # fmt: skip
 def test_a_broken_script_gets_a_reason_and_no_score(
@@ -227,8 +229,10 @@ def test_training_in_the_server_is_refused(environment: FrozenEnvironment, where
     assert "CPU s" in outcome.reason
 
 
-HELD_BACK = """
-import json, os, struct, sys, threading, time
+HELD_BACK = (
+    CONTROL
+    + """
+import json, os, struct, time
 import torch
 from torch import nn
 
@@ -242,10 +246,10 @@ def train(env):
     frame = struct.pack("<II", len(text), 0) + text
     while time.process_time() - START < 0.53:
         pass
-    os.write(int(sys.argv[1]), frame[:3])
+    os.write(CONTROL, frame[:3])
     while time.process_time() - START < 0.95:
         pass
-    os.write(int(sys.argv[1]), frame[3:])
+    os.write(CONTROL, frame[3:])
     time.sleep(30)
 
 
@@ -253,6 +257,7 @@ START = time.process_time()
 ARTIFACT = next(fd for fd in range(3, 64) if os.path.exists(f"/proc/self/fd/{fd}")
                 and "artifact" in os.readlink(f"/proc/self/fd/{fd}"))
 """
+)
 
 
 def test_a_model_that_arrives_after_the_grace_is_late_whatever_its_message_says(
@@ -273,10 +278,10 @@ def test_a_folder_of_any_depth_is_removed(each_environment: FrozenEnvironment) -
 def test_files_without_a_name_count(tmp_path: Path) -> None:
     with (tmp_path / "x").open("wb") as file:
         (tmp_path / "x").unlink()
-        before = scratch.megabytes(str(tmp_path), os.getpid())
+        before = scratch.megabytes(str(tmp_path), [os.getpid()])
         file.write(bytes(8 << 20))
         file.flush()
-        assert scratch.megabytes(str(tmp_path), os.getpid()) - before == pytest.approx(8, abs=0.1)
+        assert scratch.megabytes(str(tmp_path), [os.getpid()]) - before == pytest.approx(8, abs=0.1)
 
 
 LIES = {
@@ -305,11 +310,11 @@ def test_a_lie_earns_nothing(environment: FrozenEnvironment, name: str) -> None:
 
 def test_forged_frames_are_not_believed(environment: FrozenEnvironment) -> None:
     script = (
-        HEAD + "import json, os, struct, sys\n"
+        HEAD + CONTROL + "import json, struct\n"
         "def train(env):\n"
         "    def say(body, payload=b''):\n"
         "        text = json.dumps(body).encode()\n"
-        "        os.write(int(sys.argv[1]), struct.pack('<II', len(text), len(payload)) + text + payload)\n"
+        "        os.write(CONTROL, struct.pack('<II', len(text), len(payload)) + text + payload)\n"
         "    say({'t': 'probe', 'seconds': float('nan'), 'nats': -5})\n"
         "    say({'t': 'probe', 'seconds': [1], 'nats': '0'})\n"
         "    say({'t': 'report', 'seconds': 1, 'values': {'val_bpb': 0.1, 'x': 'y'}})\n"
@@ -323,10 +328,10 @@ def test_forged_frames_are_not_believed(environment: FrozenEnvironment) -> None:
 def test_an_early_commit_is_scored_as_what_was_committed(environment: FrozenEnvironment) -> None:
     """Saying "done" without a model, or with garbage, is not rewarded."""
     script = (
-        HEAD + "import json, os, struct, sys, time\n"
+        HEAD + CONTROL + "import json, struct, time\n"
         "def train(env):\n"
         "    text = json.dumps({'t': 'committed'}).encode()\n"
-        "    os.write(int(sys.argv[1]), struct.pack('<II', len(text), 0) + text)\n"
+        "    os.write(CONTROL, struct.pack('<II', len(text), 0) + text)\n"
         "    time.sleep(60)\n"
     )
     outcome = run(environment, script)
@@ -378,7 +383,7 @@ def test_a_search_of_the_file_system_finds_no_validation_text(each_environment: 
 
 
 ATTEMPTS = """
-import ctypes, fcntl, os, resource, socket, threading
+import ctypes, fcntl, os, resource, signal, socket, threading
 
 libc = ctypes.CDLL(None)
 
@@ -390,8 +395,8 @@ def opened():
 ATTEMPTS = {
     "a socket": lambda: socket.socket(),
     "a pair of sockets": lambda: socket.socketpair(),
-    "a child": lambda: os.fork(),
-    "a program": lambda: os.execv("/bin/true", ["true"]),
+    "children that nobody counts": lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    "a mount": lambda: libc.mount(b"tmpfs", b"/scratch", b"tmpfs", 0, None) == 0 or int("x"),
     "a signal to the parent": lambda: os.kill(os.getppid(), 0),
     "a signal to everybody": lambda: os.kill(-1, 0),
     "a new session": lambda: os.setsid(),

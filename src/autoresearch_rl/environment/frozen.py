@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 import os
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox, scratch
 from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
 from autoresearch_rl.environment.log import clean
+from autoresearch_rl.environment.serving import Refused
 from autoresearch_rl.environment.task import Task
 from autoresearch_rl.environment.view import sandbox_view
 from autoresearch_rl.errors import EnvironmentChanged
@@ -35,10 +35,8 @@ class FrozenEnvironment:
     corpus: Corpus
     backend: sandbox.Backend
     data: runner.Data
-    rows: dict[str, NDArray[np.uint8]]  # split -> rows of T + 1 tokens that are scored
+    rows: dict[str, evaluator.Rows]  # by split
     files: dict[str, str]  # frozen file -> SHA-256, as they were at the start
-    prewarm: bool  # start the next trial's sandbox while this one is evaluated
-    _spares: SimpleQueue[sandbox.SandboxProcess] = field(default_factory=SimpleQueue)
 
     def run(
         self,
@@ -46,64 +44,54 @@ class FrozenEnvironment:
         seed: int,
         on_progress: runner.OnProgress = runner.ignore,
         splits: Sequence[str] = ("val",),
+        bar: float = math.inf,
     ) -> Outcome:
         """Trains and scores one script: start, train, commit, serve, challenge.
 
         Args:
             seed: of the script. The challenges use a seed of their own that the script cannot know.
             splits: what to score on; the first gives `val_bpb`, any others go to `extra_bpb`.
+            bar: a score below it, in bits per byte, may come to lead and is challenged on every row.
 
         Raises:
             EnvironmentChanged: a frozen file differs from the start of the study.
             SandboxError: a sandbox could not be started or killed.
         """
         self.verify()
-        run = runner.train(self.task, self._process(), script, seed, self.data, on_progress)
-        outcome = self._outcome(run)
-        if self.prewarm:  # not earlier: no clock runs now
-            self._spares.put(self._start())
+        began = time.monotonic()
+        on_progress(runner.Progress("start", 0.0, self.task.seconds))
+        process = self.backend.start("session", runner.limits(self.task))
+        started = time.monotonic() - began
+        run = runner.train(self.task, process, script, seed, self.data, on_progress)
+        outcome = self._outcome(run, started)
         if run.artifact is None:
             return outcome
         began = time.monotonic()
         try:
             on_progress(runner.Progress("evaluate", run.train_seconds, self.task.seconds))
-            scores = {split: self._score(script, run.artifact, split) for split in splits}
+            scores = {split: self._score(script, run.artifact, split, bar) for split in splits}
             first = scores.pop(splits[0])
             extra = {split: score.bpb for split, score in scores.items()}
             outcome = replace(outcome, val_bpb=first.bpb, challenges=first.challenges, extra_bpb=extra)
-        except evaluator.Refused as refusal:
+        except Refused as refusal:
             status = OutcomeStatus.CRASH if refusal.crash else OutcomeStatus.INVALID
             outcome = replace(outcome, status=status, reason=clean(str(refusal)))
         finally:
             os.close(run.artifact)
         return replace(outcome, evaluate_seconds=time.monotonic() - began)
 
-    def _process(self) -> sandbox.SandboxProcess:
-        while True:
-            try:
-                spare = self._spares.get_nowait()
-            except Empty:
-                return self._start()
-            if spare.alive():
-                return spare
-            with spare:  # it died while it waited (memory ran out, say): clean up, and take another
-                pass
-
-    def _start(self) -> sandbox.SandboxProcess:
-        return self.backend.start("session", runner.limits(self.task))
-
-    def _score(self, script: str, artifact: int, split: str) -> evaluator.Evaluation:
+    def _score(self, script: str, artifact: int, split: str, bar: float) -> evaluator.Evaluation:
         seed = int.from_bytes(os.urandom(8), "big")
-        return evaluator.evaluate(self.task, self.backend, script, artifact, self.rows[split], seed)
+        return evaluator.evaluate(self.task, self.backend, script, artifact, self.rows[split], seed, bar)
 
-    def _outcome(self, run: runner.Run) -> Outcome:
+    def _outcome(self, run: runner.Run, started: float) -> Outcome:
         return Outcome(
             status=run.status,
             reason=run.reason,
             val_bpb=None,
             probes=tuple(run.probes),
             train_seconds=run.train_seconds,
-            start_seconds=run.start_seconds,
+            start_seconds=started,
             run_seconds=run.run_seconds,
             evaluate_seconds=0.0,
             peak_memory_mb=run.peak_memory_mb,
@@ -132,10 +120,8 @@ class FrozenEnvironment:
         }
 
     def close(self) -> None:
-        """Ends waiting sandboxes and gives the data's memory back."""
-        while not self._spares.empty():
-            with self._spares.get():
-                pass
+        """Ends the zygote and gives the data's memory back."""
+        self.backend.close()
         os.close(self.data.train)
         os.close(self.data.probe)
 
@@ -158,12 +144,11 @@ def frozen_files(task: Task) -> dict[str, str]:
     return {"task.toml": task.digest(), **digests}
 
 
-def open_environment(task: Task, wanted: str = "auto", prewarm: bool = False) -> FrozenEnvironment:
+def open_environment(task: Task, wanted: str = "auto") -> FrozenEnvironment:
     """Reads the data, scans for leaks, and chooses a sandbox that passes its self-test.
 
     Args:
         wanted: a sandbox backend, or `auto`.
-        prewarm: whether many trials will follow one another.
 
     Raises:
         TaskError: the corpus is too small.
@@ -171,7 +156,8 @@ def open_environment(task: Task, wanted: str = "auto", prewarm: bool = False) ->
     """
     scratch.sweep()
     corpus = load_stdlib()
-    rows = {split: corpus.rows(split, task.rows, task.seq_len) for split in ("val", "test")}
+    sizes = np.ones(task.vocab_size, dtype=np.int64)  # a token is a byte
+    rows = {s: evaluator.Rows(corpus.rows(s, task.rows, task.seq_len), sizes) for s in ("val", "test")}
     view, _ = leak.closed_view(corpus, sandbox_view(), leak.cache_folder())
     backend = sandbox.choose(wanted, view, *escape_targets(corpus))
     probe = corpus.rows("probe", task.probe_rows, task.seq_len)
@@ -180,7 +166,7 @@ def open_environment(task: Task, wanted: str = "auto", prewarm: bool = False) ->
         probe=memory.sealed("probe", np.ascontiguousarray(probe).tobytes()),
         dtype="uint8",
     )
-    return FrozenEnvironment(task, corpus, backend, data, rows, frozen_files(task), prewarm)
+    return FrozenEnvironment(task, corpus, backend, data, rows, frozen_files(task))
 
 
 def escape_targets(corpus: Corpus) -> tuple[list[Path], list[Path]]:

@@ -53,7 +53,6 @@ class Run:
     reason: str = ""
     artifact: int | None = None
     train_seconds: float = 0.0
-    start_seconds: float = 0.0
     run_seconds: float = 0.0
     peak_memory_mb: float = 0.0
     probes: list[Probe] = field(default_factory=list)
@@ -72,7 +71,7 @@ class Data:
 
 def train(
     task: Task,
-    process: sandbox.SandboxProcess,
+    process: sandbox.Sandbox,
     script: str,
     seed: int,
     data: Data,
@@ -81,24 +80,21 @@ def train(
     """Trains one script in a fresh sandbox and kills it. What the script does is an outcome, not an error.
 
     Args:
-        process: of the role `session`, started with `limits(task)`.
+        process: of the role `session`, started with `limits(task)`; it is dead afterwards.
 
     Raises:
-        SandboxError: the sandbox could not be started or killed; the script is not to blame.
+        SandboxError: the sandbox could not be killed; the script is not to blame.
     """
     run = Run()
     began = time.monotonic()
     artifact = memory.writable("artifact", task.artifact_mb)
     try:
         with process:
-            on_progress(Progress("start", 0.0, task.seconds))
-            process.wait_ready(task.startup_limit)
-            run.start_seconds = time.monotonic() - began
             watch = _Watch(task, process, run, data, on_progress)
             watch.submit(script, seed, artifact)
             watch.until_over()
             process.kill()
-            run.run_seconds = time.monotonic() - began - run.start_seconds
+            run.run_seconds = time.monotonic() - began
             run.log = process.log.text()
         if run.status is OutcomeStatus.OK:
             memory.freeze(artifact)
@@ -116,7 +112,6 @@ def limits(task: Task) -> sandbox.Limits:
         scratch_mb=task.scratch_mb,
         file_mb=max(task.scratch_mb, task.artifact_mb),
         cpu_seconds=math.ceil(cpu) + 5 if task.clock == "cpu" else 1 << 30,
-        threads=task.threads,
     )
 
 
@@ -124,7 +119,7 @@ class _Watch:
     """Follows one training run and ends it by the rules."""
 
     def __init__(
-        self, task: Task, process: sandbox.SandboxProcess, run: Run, data: Data, on_progress: OnProgress
+        self, task: Task, process: sandbox.Sandbox, run: Run, data: Data, on_progress: OnProgress
     ) -> None:
         self.task, self.process, self.run, self.data, self.on_progress = task, process, run, data, on_progress
         self.over = False
@@ -135,8 +130,9 @@ class _Watch:
     def submit(self, script: str, seed: int, artifact: int) -> None:
         task = self.task
         job = {
-            "script": script, "seed": seed, "vocab_size": task.vocab_size, "seq_len": task.seq_len,
-            "seconds": task.seconds, "clock": task.clock, "setup": task.setup, "dtype": self.data.dtype,
+            "script": script, "seed": seed, "threads": task.threads,
+            "vocab_size": task.vocab_size, "seq_len": task.seq_len, "dtype": self.data.dtype,
+            "seconds": task.seconds, "clock": task.clock, "setup": task.setup,
         }  # fmt: skip
         probe = memory.reopened(self.data.probe)
         try:
@@ -168,7 +164,7 @@ class _Watch:
     def _look(self) -> None:
         now, elapsed = time.monotonic(), self._elapsed()
         self.run.train_seconds = elapsed
-        self.run.peak_memory_mb = max(self.run.peak_memory_mb, self.process.memory_mb()[1])
+        self.run.peak_memory_mb = max(self.run.peak_memory_mb, self.process.peak_memory_mb())
         last = self.run.probes[-1].bpb if self.run.probes else None
         self.on_progress(Progress("train", elapsed, self.task.seconds, last))
         if not self.process.alive():
@@ -206,7 +202,6 @@ class _Watch:
             self._read()
 
     def _ended_early(self) -> None:
-        self.process.kill()
         reason = self.process.exit_reason()
         self._end(OutcomeStatus.CRASH, f"the script ended before it returned a model ({reason})")
 

@@ -1,19 +1,16 @@
 """Sandboxes: bubblewrap where it works, else Landlock, each with seccomp; otherwise refusal.
 
-A sandbox is one process without children (seccomp refuses them), so its death is confirmed by waiting for
-it, and its CPU time is one number that the kernel keeps.
+A sandbox is forked from the study's zygote in some hundredths of a second. Its first process, trusted and
+out of the script's reach, confirms the death of all that the script has started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -25,11 +22,16 @@ from typing import Any, Self
 from autoresearch_rl.environment import scratch
 from autoresearch_rl.environment.inside import lockdown, wire
 from autoresearch_rl.environment.log import LogRing
-from autoresearch_rl.environment.view import INSIDE, INTERPRETER, View, package_folders
+from autoresearch_rl.environment.processes import Process, Tree
+from autoresearch_rl.environment.view import View
+from autoresearch_rl.environment.zygote import Zygote, drain
 from autoresearch_rl.errors import SandboxError
 
 BACKENDS = ("bubblewrap", "landlock")
-DEATH_LIMIT = 20.0  # seconds until a killed process must be gone
+UNSAFE = "none"  # only by `--unsafe-no-sandbox`
+START_LIMIT = 30.0  # seconds for a fork to lock itself in
+DEATH_LIMIT = 20.0  # seconds until a killed sandbox must be gone
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -39,91 +41,86 @@ class Limits:
     memory_mb: int
     scratch_mb: int
     file_mb: int
-    cpu_seconds: int
-    threads: int
+    cpu_seconds: int  # of each process: a backstop
 
 
-class SandboxProcess:
+class Sandbox:
     """One running sandbox. Use as a context manager: leaving it kills, confirms the death, and cleans up."""
 
-    def __init__(self, backend: str, role: str, limits: Limits, view: View) -> None:
-        self.backend, self._limits = backend, limits
-        self.log, self._cpu = LogRing(), 0.0
+    def __init__(self, zygote: Zygote, role: str, limits: Limits) -> None:
+        self.backend, self._limits = zygote.backend, limits
+        self.log, self._drain = LogRing(), threading.Thread()
+        self._open = contextlib.ExitStack()  # what is ours: closed when it is over
         try:
-            self._scratch = scratch.make() if backend != "bubblewrap" else None
-            self.control, theirs = socket.socketpair()
+            self._scratch = self._make_scratch()
+            self.control, control = self._pair()
+            self._reins, reins = self._pair()
+            output, log = os.pipe()
+            self._drain = threading.Thread(
+                target=drain, args=(os.fdopen(output, "rb"), self.log), daemon=True
+            )
+            self._drain.start()
+            with control, reins, os.fdopen(log, "wb"):
+                zygote.ask(self._wanted(role), (control.fileno(), reins.fileno(), log))
+            self._first, self._script = self._processes()
+            self._tree = Tree(self._first.pid, self._script.pid)
+            self._open.callback(self.kill)
+            self._await_ready()
         except OSError as error:
-            raise SandboxError(f"cannot prepare a {backend} sandbox: {error}") from error
-        try:
-            with theirs:
-                self._process, self.pid = self._start(theirs.fileno(), view)
+            self._open.close()
+            raise SandboxError(f"cannot prepare a {self.backend} sandbox: {error}") from error
         except BaseException:
-            self._clean_up()
+            self._open.close()
             raise
-        self._pidfd = os.pidfd_open(self.pid)
-        self._drain = threading.Thread(target=self._read_log, daemon=True)
-        self._drain.start()
-        with contextlib.suppress(wire.WireError):  # it is dead already: `wait_ready` tells
-            wire.send(self.control, self._settings(role, view))
 
     # --- life
 
-    def _start(self, control: int, view: View) -> tuple[subprocess.Popen[bytes], int]:
-        command = [str(INTERPRETER), *["-S", "-s", "-P", "-B", "-u"], str(INSIDE / "main.py"), str(control)]
-        if self.backend != "bubblewrap":
-            assert self._scratch is not None
-            process = _popen(command, self._environment(self._scratch), (control,))
-            return process, process.pid
-        read, write = os.pipe()
-        with os.fdopen(read, "rb") as info:
-            with os.fdopen(write, "wb"):
-                prefix = _bubblewrap_command(view, self._limits.scratch_mb, write)
-                process = _popen([*prefix, "--", *command], self._environment("/scratch"), (control, write))
-            return process, _child_pid(process, info.read())
+    def _make_scratch(self) -> str:
+        if self.backend == "bubblewrap":
+            return "/scratch"
+        folder = scratch.make()
+        self._open.callback(scratch.remove, folder)
+        return folder
 
-    def _environment(self, home: str) -> dict[str, str]:
-        threads = str(self._limits.threads)
-        return {
-            "PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home,
-            "PYTHONPATH": ":".join(map(str, package_folders())),
-            "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
-            "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
-            "OMP_WAIT_POLICY": "PASSIVE",
-        }  # fmt: skip
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        ours, theirs = socket.socketpair()
+        self._open.callback(ours.close)
+        return ours, theirs
 
-    def _settings(self, role: str, view: View) -> dict[str, Any]:
-        landlock = None
-        if self.backend == "landlock":
-            landlock = {"list": [*map(str, view.folders())], "read": [*map(str, view.entries()), *_DEVICES]}
+    def _wanted(self, role: str) -> dict[str, Any]:
+        limits = self._limits
         return {
             "role": role,
-            "parent": 0 if self.backend == "bubblewrap" else os.getpid(),
-            "landlock": landlock,
-            "scratch": self._scratch or "/scratch",
-            "memory_mb": self._limits.memory_mb,
-            "file_mb": self._limits.file_mb,
-            "cpu_seconds": self._limits.cpu_seconds,
-            "threads": self._limits.threads,
+            "scratch": self._scratch,
+            "scratch_mb": limits.scratch_mb,
+            "memory_mb": limits.memory_mb,
+            "file_mb": limits.file_mb,
+            "cpu_seconds": limits.cpu_seconds,
+            "environment": {"HOME": self._scratch, "TMPDIR": self._scratch},
         }
 
-    def wait_ready(self, seconds: float) -> None:
-        """Waits until the sandbox is locked down and has imported what it needs.
+    def _processes(self) -> tuple[Process, Process]:
+        frame = self._receive(self._reins, max_fds=2)
+        if frame.type != "started" or len(frame.fds) != 2:
+            raise SandboxError(f"the {self.backend} sandbox did not start: {frame.body.get('error')}")
+        for fd in frame.fds:
+            self._open.callback(os.close, fd)
+        first, script = map(Process, frame.fds)
+        return first, script
 
-        Raises:
-            SandboxError: it did not come up: nothing untrusted has run.
-        """
-        try:
-            frame = wire.receive(self.control, time.monotonic() + seconds)
-        except wire.WireError as error:
-            self.kill()
-            raise SandboxError(
-                f"the {self.backend} sandbox did not start: {error}{self._last_line()}"
-            ) from error
+    def _await_ready(self) -> None:
+        frame = self._receive(self.control)
         if frame.type != "ready":
             raise SandboxError(f"the {self.backend} sandbox did not lock down: {frame.body.get('error')}")
 
+    def _receive(self, sock: socket.socket, max_fds: int = 0) -> wire.Frame:
+        try:
+            return wire.receive(sock, time.monotonic() + START_LIMIT, max_fds=max_fds)
+        except wire.WireError as error:
+            raise SandboxError(f"the {self.backend} sandbox did not start: {error}") from error
+
     def submit(self, job: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-        """Gives the waiting sandbox its job; from here on it is not to be trusted.
+        """Gives the sandbox its job; from here on it is not to be trusted.
 
         Raises:
             SandboxError: it died while it waited.
@@ -131,167 +128,92 @@ class SandboxProcess:
         try:
             wire.send(self.control, job, fds=fds)
         except wire.WireError as error:
-            raise SandboxError(
-                f"the {self.backend} sandbox took no job: {error}{self._last_line()}"
-            ) from error
-
-    def _last_line(self) -> str:
-        lines = self.log.text().strip().splitlines()
-        return f" ({lines[-1]})" if lines else ""
+            raise SandboxError(f"the {self.backend} sandbox took no job: {error}") from error
 
     def kill(self) -> None:
         """Kills the sandbox and returns when every process in it is gone.
 
         Raises:
-            SandboxError: it is still there after `DEATH_LIMIT` seconds.
+            SandboxError: something is still there after `DEATH_LIMIT` seconds.
         """
+        # The kernel ends a process namespace with its first process; elsewhere that process sees to it.
+        number = signal.SIGKILL if self.backend == "bubblewrap" else signal.SIGTERM
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)  # readable means dead
-        if not poll.poll(DEATH_LIMIT * 1000):
-            raise SandboxError(f"process {self.pid} survived SIGKILL for {DEATH_LIMIT:.0f} s")
-        self._process.wait(DEATH_LIMIT)
+            signal.pidfd_send_signal(self._first.pidfd, number)
+        if not self._first.wait(DEATH_LIMIT):
+            raise SandboxError(f"sandbox {self._first.pid} survived its end for {DEATH_LIMIT:.0f} s")
         self._drain.join(1.0)
 
     def exit_reason(self) -> str:
-        """How the process ended, in words, once it is dead."""
-        code = self._process.wait(DEATH_LIMIT)
-        number = code - 128 if self.backend == "bubblewrap" else -code  # bwrap tells it as a shell does
-        if number > 0:
+        """How the script's process ended by itself, in words. Ask before `kill`."""
+        if not self._script.wait(1.0):
+            return "it closed its channel"
+        try:
+            code = wire.receive(self._reins, time.monotonic() + DEATH_LIMIT).body["code"]
+        except wire.WireError:
+            return "killed"
+        if code < 0:
             with contextlib.suppress(ValueError):
-                return f"killed by {signal.Signals(number).name}"
+                return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self.kill()
-        finally:
-            os.close(self._pidfd)
-            self._clean_up()
-
-    def _clean_up(self) -> None:
-        self.control.close()
-        if self._scratch is not None:
-            scratch.remove(self._scratch)
+        self._open.close()
 
     # --- what the kernel says about it
 
     def cpu_seconds(self) -> float:
-        """CPU seconds of all its threads, dead ones included; after its death, the last that was read."""
-        with contextlib.suppress(OSError):  # it is gone: its last reading stands
-            self._cpu = time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3): CPUCLOCK_SCHED
-        return self._cpu
+        """CPU seconds of all its processes, dead ones included; after its death, the last that was read."""
+        return self._tree.cpu_seconds()
+
+    def peak_memory_mb(self) -> float:
+        """The most memory that its processes held at one time."""
+        return self._tree.peak_memory_mb()
 
     def alive(self) -> bool:
-        """Whether the process still runs."""
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return not poll.poll(0)
+        """Whether the script's process still runs."""
+        return self._script.alive()
 
-    def memory_mb(self) -> tuple[float, float]:
-        """Resident memory now and at its peak; zeros once it is dead."""
-        # When the first thread has ended, only the others' files tell.
-        for path in (Path(f"/proc/{self.pid}/status"), *Path(f"/proc/{self.pid}/task").glob("*/status")):
-            with contextlib.suppress(OSError):
-                found = dict(line.split(":", 1) for line in path.read_text().splitlines() if line[:2] == "Vm")
-                if "VmRSS" in found:
-                    return _megabytes(found["VmRSS"]), _megabytes(found["VmHWM"])
-        return 0.0, 0.0
+    def processes(self) -> list[int]:
+        """What the script has started and itself, as process numbers."""
+        return self._tree.members()
 
     def overuse(self) -> str | None:
-        """Which limit of memory or scratch space it exceeds now, in one line."""
-        limits, memory = self._limits, self.memory_mb()[0]
-        if memory > limits.memory_mb:
-            return f"memory: {memory:.0f} MB used, {limits.memory_mb} MB allowed"
-        disk = scratch.megabytes(self._scratch, self.pid) if self._scratch else 0.0  # bubblewrap has a quota
+        """Which limit of memory, threads or scratch space it exceeds now, in one line."""
+        limits, usage = self._limits, self._tree.usage()
+        if usage.memory_mb > limits.memory_mb:
+            return f"memory: {usage.memory_mb:.0f} MB used, {limits.memory_mb} MB allowed"
+        if usage.threads > MAX_THREADS:
+            return f"processes: {usage.threads} threads run, {MAX_THREADS} allowed"
+        if self.backend == "bubblewrap":  # it has a quota
+            return None
+        disk = scratch.megabytes(self._scratch, self.processes())
         if disk > limits.scratch_mb:
             return f"scratch: {disk:.0f} MB used, {limits.scratch_mb} MB in {scratch.MAX_FILES} files allowed"
         return None
 
-    def _read_log(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
-        with stream:
-            while data := os.read(stream.fileno(), 1 << 16):
-                self.log.write(data)
 
-
-# What Python and torch read besides files: Landlock knows no private /proc or /dev.
-_DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero", "/proc/cpuinfo", "/proc/meminfo", "/proc/self")
-
-
-def _megabytes(text: str) -> float:
-    return int(text.split()[0]) / 1024
-
-
-def _popen(
-    command: Sequence[str], environment: dict[str, str], fds: tuple[int, ...]
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=fds,
-            start_new_session=True,  # Ctrl-C in the terminal is for the harness alone
-            cwd="/",
-        )
-    except OSError as error:
-        raise SandboxError(f"cannot start {command[0]}: {error.strerror}") from error
-
-
-def _bubblewrap_command(view: View, scratch_mb: int, info: int) -> list[str]:
-    command = [
-        "bwrap",
-        "--unshare-all",
-        "--unshare-user",
-        "--disable-userns",
-        "--die-with-parent",
-        "--as-pid-1",
-    ]
-    command += ["--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]
-    for link in ("/lib", "/lib64", "/bin", "/usr/lib64"):
-        if os.path.islink(link):
-            command += ["--symlink", os.readlink(link), link]
-    for root in view.roots:
-        command += ["--ro-bind", str(root), str(root)]
-    for path in view.hidden:
-        command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
-        command += ["--remount-ro", str(path)] if path.is_dir() else []
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(1 << 20), "--tmpfs", "/dev/shm"]
-    command += ["--remount-ro", "/dev", "--size", str(scratch_mb << 20), "--tmpfs", "/scratch"]
-    return [*command, "--remount-ro", "/", "--chdir", "/scratch", "--info-fd", str(info)]
-
-
-def _child_pid(process: subprocess.Popen[bytes], info: bytes) -> int:
-    try:
-        return int(json.loads(info)["child-pid"])
-    except (ValueError, KeyError) as error:
-        process.kill()
-        output = process.communicate()[0].decode(errors="replace").strip()
-        raise SandboxError(f"bubblewrap did not start: {output or 'no message'}") from error
-
-
-@dataclass(frozen=True)
 class Backend:
-    """A way to make sandboxes: one of `BACKENDS`, and what can be read inside."""
+    """A way to make sandboxes: one of `BACKENDS`, or `UNSAFE`, and what can be read inside."""
 
-    name: str
-    view: View
+    def __init__(self, name: str, view: View) -> None:
+        self.name, self.view = name, view
+        self._zygote = Zygote(name, view)
 
-    def start(self, role: str, limits: Limits) -> SandboxProcess:
+    def start(self, role: str, limits: Limits) -> Sandbox:
         """Starts a sandbox that waits for a job of the given role (`session`, `server`, `check`).
 
         Raises:
             SandboxError: the backend cannot be started here.
         """
-        return SandboxProcess(self.name, role, limits, self.view)
+        return Sandbox(self._zygote, role, limits)
+
+    def close(self) -> None:
+        """Ends what waits."""
+        self._zygote.close()
 
 
 def check(backend: Backend, hidden: Iterable[Path], outside: Iterable[Path]) -> dict[str, bool]:
@@ -304,39 +226,52 @@ def check(backend: Backend, hidden: Iterable[Path], outside: Iterable[Path]) -> 
     Raises:
         SandboxError: the backend cannot be started here.
     """
-    limits = Limits(memory_mb=1024, scratch_mb=16, file_mb=16, cpu_seconds=30, threads=1)
-    with backend.start("check", limits) as process:
-        process.wait_ready(30.0)
+    limits = Limits(memory_mb=1024, scratch_mb=16, file_mb=32, cpu_seconds=30)
+    with backend.start("check", limits) as sandbox:
         job = {"hidden": [*map(str, hidden)], "outside": [*map(str, outside)], "harness": os.getpid()}
-        process.submit(job)
+        sandbox.submit({**job, "memory_mb": limits.memory_mb, "scratch_mb": limits.scratch_mb})
         try:
-            frame = wire.receive(process.control, time.monotonic() + 30.0)
+            frame = wire.receive(sandbox.control, time.monotonic() + 30.0)
         except wire.WireError as error:
             raise SandboxError(f"the {backend.name} sandbox broke off its self-test: {error}") from error
-    return dict(frame.body["holds"])
+        quota = frame.body["quota"] or sandbox.overuse() is not None
+        return {**frame.body["holds"], "quota": quota, "escapee": _died_with(sandbox)}
+
+
+def _died_with(sandbox: Sandbox) -> bool:
+    """Whether the child that the self-test has abandoned dies with its sandbox."""
+    members = [Process(os.pidfd_open(pid)) for pid in sandbox.processes()]
+    sandbox.kill()
+    gone = len(members) == 2 and not any(member.alive() for member in members)
+    for member in members:
+        os.close(member.pidfd)
+    return gone
 
 
 def choose(wanted: str, view: View, hidden: Sequence[Path], outside: Sequence[Path]) -> Backend:
-    """The best backend whose self-test holds.
+    """The best backend whose self-test holds. Close it when done.
 
     Args:
-        wanted: `auto`, or one of `BACKENDS`.
+        wanted: `auto`, one of `BACKENDS`, or `UNSAFE`.
 
     Raises:
         SandboxError: none works; the message tells why for each, and how to mend it.
     """
     if sys.platform != "linux":
         raise SandboxError(f"untrusted scripts can be locked in on Linux only, but this is {sys.platform}")
+    if wanted == UNSAFE:
+        return Backend(UNSAFE, view)
     problems = []
     for name in BACKENDS if wanted == "auto" else (wanted,):
         backend = Backend(name, view)
         problem = trouble(backend, hidden, outside)
         if problem is None:
             return backend
+        backend.close()
         problems.append(f"{name}: {problem}")
     raise SandboxError(
         f"no sandbox holds here ({'; '.join(problems)}). Install bubblewrap, or use Linux 6.2 or newer "
-        "with Landlock; untrusted scripts do not run without one"
+        "with Landlock; untrusted scripts do not run without one, unless you say --unsafe-no-sandbox"
     )
 
 

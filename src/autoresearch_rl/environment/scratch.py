@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 MAX_FILES = 10_000  # more would keep the harness busy with counting
@@ -34,9 +35,9 @@ def sweep() -> None:
                 remove(str(folder))
 
 
-def megabytes(root: str, pid: int) -> float:
-    """Disk space below `root` and in nameless open files of `pid`; inf when it cannot be looked through."""
-    return (_blocks_below(root) + _unlinked_blocks(pid)) / 2048
+def megabytes(root: str, pids: Iterable[int]) -> float:
+    """Disk space below `root` and in nameless open files of `pids`; inf when it cannot be looked through."""
+    return (_blocks_below(root) + sum(map(_unlinked_blocks, pids))) / 2048
 
 
 def _blocks_below(root: str) -> float:

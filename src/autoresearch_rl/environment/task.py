@@ -30,9 +30,7 @@ class Task:
     vocab_size: int
     seq_len: int
     bytes: int  # evaluated per split
-    batch_rows: int
     probe_rows: int
-    challenge_rows: int
     deadline: float
     memory_mb: int
     scratch_mb: int

@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,8 @@ def _sandboxes(corpus: Corpus) -> Iterator[Check]:
 
 
 def _trouble(name: str, view: View, corpus: Corpus) -> str | None:
-    return sandbox.trouble(sandbox.Backend(name, view), *escape_targets(corpus))
+    with closing(sandbox.Backend(name, view)) as backend:
+        return sandbox.trouble(backend, *escape_targets(corpus))
 
 
 def render(checks: list[Check]) -> str:

@@ -89,7 +89,7 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
         task = load_task(record.settings["task"], record.settings["budget"])
         sources = {"best": facts["source"], "baseline": storage.script(record.baseline)}
     with Live() as live:
-        environment = open_environment(task, sandbox, prewarm=True)
+        environment = open_environment(task, sandbox)
         try:
             require_comparable(record, environment)
             scores = _test_scores(environment, live, sources)

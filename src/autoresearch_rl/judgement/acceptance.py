@@ -128,6 +128,14 @@ class Ledger:
         return self.mean(self.incumbent)
 
     @property
+    def bar(self) -> float:
+        """A first measurement in bits per byte that is not below this is discarded."""
+        reference = self.incumbent_bpb
+        if reference is None:
+            return math.inf
+        return reference - FUTILITY * self.noise.error(1, len(self.measurements(self.incumbent)))
+
+    @property
     def noise(self) -> Noise:
         """Pooled over all scripts that were measured more than once."""
         return pooled_noise(self._measurements.values())

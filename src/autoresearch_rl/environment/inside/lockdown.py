@@ -41,11 +41,21 @@ def _prctl(option: int, value: int) -> None:
 # --- limits -------------------------------------------------------------------------------------------
 
 
-def die_with_parent(parent: int) -> None:
-    """Asks the kernel to kill this process when the thread that started it ends."""
-    _prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+def die_with_parent(number: int, parent: int) -> None:
+    """Asks the kernel for signal `number` when the parent, whose pid is `parent`, ends."""
+    _prctl(1, number)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it ended before we could ask
         os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of what its descendants abandon."""
+    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def hide_memory(hidden: bool) -> None:
+    """Keeps processes of the same user from this process's memory and descriptors, or lets them."""
+    _prctl(4, 0 if hidden else 1)  # PR_SET_DUMPABLE
 
 
 def set_limits(memory_mb: int, file_mb: int, cpu_seconds: int) -> None:
@@ -119,6 +129,30 @@ def _no_new_privileges() -> None:
     _prctl(38, 1)  # PR_SET_NO_NEW_PRIVS
 
 
+# --- namespaces ---------------------------------------------------------------------------------------
+
+_NEW_MOUNTS, _NEW_IPC, _NEW_PIDS = 0x20000, 0x08000000, 0x20000000
+_PRIVATE, _NO_SUID_NO_DEV = 0x4000 | 1 << 18, 2 | 4
+
+
+def new_namespaces() -> None:
+    """Mounts and shared memory of its own, and process numbers of their own for its children."""
+    if _libc.unshare(ctypes.c_int(_NEW_MOUNTS | _NEW_IPC | _NEW_PIDS)) != 0:
+        raise LockdownError(f"no new namespaces: {os.strerror(ctypes.get_errno())}")
+    _mount(None, "/", None, _PRIVATE, None)
+
+
+def mount(kind: str, path: str, options: str | None = None) -> None:
+    """Mounts a new file system of a kind that needs no device."""
+    _mount(kind, path, kind, _NO_SUID_NO_DEV, options)
+
+
+def _mount(source: str | None, path: str, kind: str | None, flags: int, options: str | None) -> None:
+    texts = [None if text is None else text.encode() for text in (source, path, kind, options)]
+    if _libc.mount(*texts[:3], ctypes.c_ulong(flags), texts[3]) != 0:
+        raise LockdownError(f"cannot mount {kind} on {path}: {os.strerror(ctypes.get_errno())}")
+
+
 # --- capabilities -------------------------------------------------------------------------------------
 
 
@@ -135,8 +169,7 @@ _DENIED: dict[str, tuple[int, int]] = {
     # the network, and any socket at all
     "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200),
     "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242),
-    # other processes: no children, no programs, no new sessions, no peeking
-    "fork": (57, -1), "vfork": (58, -1), "execve": (59, 221), "execveat": (322, 281),
+    # other processes: children stay in the group, where they are counted and killed, and nobody peeks
     "setsid": (112, 157), "setpgid": (109, 154), "ptrace": (101, 117), "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271), "process_madvise": (440, 440), "process_mrelease": (448, 448),
     "kcmp": (312, 272), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
@@ -176,6 +209,8 @@ _DENIED: dict[str, tuple[int, int]] = {
     "setpriority": (141, 140), "ioprio_set": (251, 30),
 }  # fmt: skip
 _CLONE, _CLONE3 = (56, 220), (435, 435)
+_CLONE_REFUSED = 0x7E02A000  # new namespaces of all kinds, CLONE_PTRACE, CLONE_PARENT
+_SIGACTION = (13, 134)
 _SIGNALS = {
     "kill": (62, 129),
     "tgkill": (234, 131),
@@ -193,7 +228,6 @@ _REFUSED_ARGUMENTS = {
     "madvise": ((28, 233), 2, (20, 21)),  # MADV_COLD, MADV_PAGEOUT
 }  # fmt: skip
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-_CLONE_THREAD = 0x10000
 _LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
@@ -240,7 +274,9 @@ def seccomp_program(pid: int, machine: str) -> bytes:
         program += _instruction(_JGE, 0x40000000, 0, 1) + _instruction(_RETURN, _KILL)
     program += b"".join(_refuse(numbers[column]) for numbers in _DENIED.values() if numbers[column] >= 0)
     program += _refuse(_CLONE3[column], _ENOSYS)  # glibc then falls back to clone, whose flags can be seen
-    program += _refuse_unless_first(_CLONE[column], _instruction(_JSET, _CLONE_THREAD, 1, 0))
+    program += _refuse_unless_first(_CLONE[column], _instruction(_JSET, _CLONE_REFUSED, 0, 1))
+    # A process that ignores SIGCHLD has children whose CPU time the kernel adds to nobody's.
+    program += _refuse_unless_first(_SIGACTION[column], _instruction(_JEQ, signal.SIGCHLD, 0, 1))
     own = _instruction(_JEQ, pid, 1, 0)
     program += b"".join(_refuse_unless_first(numbers[column], own) for numbers in _SIGNALS.values())
     for own_only in (_PRLIMIT, _AFFINITY):
@@ -269,3 +305,17 @@ def seccomp() -> None:
     number = 277 if machine == "aarch64" else 317
     pointer = ctypes.byref(Program(len(program) // 8, ctypes.addressof(buffer)))
     _syscall(number, ctypes.c_uint(1), ctypes.c_uint(1), pointer)  # SECCOMP_SET_MODE_FILTER, TSYNC
+
+
+def lock(readable: dict[str, list[str]] | None, scratch: str, filtered: bool) -> None:
+    """The last step before a script: nothing but `readable` and `scratch`, and no dangerous system call.
+
+    Args:
+        readable: mode -> paths for Landlock; None where mount namespaces do its work.
+        filtered: whether system calls are; they are not under `--unsafe-no-sandbox` alone.
+    """
+    if readable is not None:
+        rules = [(path, mode) for mode, paths in readable.items() for path in paths]
+        landlock([*rules, (scratch, WRITE), ("/dev/null", WRITE)])
+    if filtered:
+        seccomp()

@@ -23,7 +23,7 @@ def _load(job: dict[str, Any], artifact: int) -> torch.nn.Module:
 
 
 @torch.inference_mode()
-def _answer(model: torch.nn.Module, rows: bytes, job: dict[str, Any]) -> bytes:
+def _answer(model: torch.nn.Module, rows: bytearray, job: dict[str, Any]) -> bytes:
     tokens = np.frombuffer(rows, dtype=np.int32).reshape(-1, job["seq_len"])
     logits = model(torch.from_numpy(tokens.astype(np.int64)))
     expected = (*tokens.shape, job["vocab_size"])
@@ -40,6 +40,7 @@ def _answer(model: torch.nn.Module, rows: bytes, job: dict[str, Any]) -> bytes:
 def run(sock: socket.socket, frame: wire.Frame) -> None:
     """Serves one model. `frame` carries the job and the descriptor of the artefact."""
     job = frame.body
+    torch.set_num_threads(job["threads"])
     torch.manual_seed(0)
     try:
         model = _load(job, frame.fds[0])

@@ -163,6 +163,7 @@ def run(sock: socket.socket, frame: wire.Frame) -> None:
     job = frame.body
     artifact, probes = frame.fds
     rows = np.fromfile(os.fdopen(probes, "rb"), dtype=job["dtype"]).reshape(-1, job["seq_len"] + 1)
+    torch.set_num_threads(job["threads"])
     random.seed(job["seed"])
     np.random.seed(job["seed"] % 2**32)
     torch.manual_seed(job["seed"])

@@ -32,7 +32,7 @@ class Frame:
     """One message: `body["t"]` names its type."""
 
     body: dict[str, Any]
-    payload: bytes = b""
+    payload: bytearray = field(default_factory=bytearray)
     fds: list[int] = field(default_factory=list)
 
     @property
@@ -81,7 +81,7 @@ def receive(
             f"frame of {json_size} + {payload_size} bytes, at most {MAX_JSON} + {max_payload} allowed"
         )
     body = _parse(_exactly(sock, json_size, deadline))
-    return Frame(body, bytes(_exactly(sock, payload_size, deadline)), fds)
+    return Frame(body, _exactly(sock, payload_size, deadline), fds)
 
 
 def _exactly(

@@ -1,0 +1,172 @@
+"""One server of a trained model: a fresh sandbox that answers rows of tokens with logits.
+
+Everything it says is untrusted: it is bounded, timed, watched while it is silent, and copied before use.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import time
+from collections.abc import Iterator
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoresearch_rl.environment import memory, sandbox
+from autoresearch_rl.environment.inside import wire
+from autoresearch_rl.environment.log import one_line
+from autoresearch_rl.environment.task import Task
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+BATCH_BYTES = 16 << 20  # of logits in one answer, unless a single row is larger
+BATCH_ROWS = 64
+TICK = 0.1  # seconds between two looks at a silent server
+FRAME_LIMIT = 30.0  # seconds for one answer, once it has begun
+SECONDS_PER_TOKEN = 6e-5  # CPU seconds of serving always allowed: a million parameters take half of it
+SLOW_FIRST = 4.0  # how many times the median the first batch may take: what is put off must not be training
+
+
+class Refused(Exception):
+    """The model cannot be scored; the message is the verdict's reason. `crash` tells a fault from a foul."""
+
+    def __init__(self, reason: str, crash: bool = False) -> None:
+        super().__init__(reason)
+        self.crash = crash
+
+
+class Server:
+    """A model being served. Use as a context manager: leaving it kills the sandbox."""
+
+    def __init__(self, task: Task, backend: sandbox.Backend, script: str, artifact: int) -> None:
+        self._task, self._threads = task, max(task.threads, min(4, os.cpu_count() or 1))
+        self._sandbox = backend.start("server", self._limits())
+        try:
+            self._load(script, artifact)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sandbox.__exit__()
+
+    def _limits(self) -> sandbox.Limits:
+        task = self._task
+        return sandbox.Limits(
+            memory_mb=task.memory_mb,
+            scratch_mb=task.scratch_mb,
+            file_mb=task.scratch_mb,
+            cpu_seconds=math.ceil((task.startup_limit + task.deadline) * self._threads),
+        )
+
+    def _load(self, script: str, artifact: int) -> None:
+        task, fd = self._task, memory.reopened(artifact)
+        job = {"script": script, "threads": self._threads}
+        job |= {"vocab_size": task.vocab_size, "seq_len": task.seq_len}
+        before = self._sandbox.cpu_seconds()
+        try:
+            self._sandbox.submit(job, (fd,))
+        finally:
+            os.close(fd)
+        self._expect("loaded", time.monotonic() + task.deadline, 0)
+        if (spent := self._sandbox.cpu_seconds() - before) > task.grace:
+            raise Refused(
+                f"the model took {spent:.1f} CPU s to load, {task.grace:.1f} s are allowed: "
+                "training ends with `train`"
+            )
+
+    def logits(self, inputs: IntArray) -> Iterator[tuple[slice, FloatArray]]:
+        """Answers, batch by batch; the server works one batch ahead.
+
+        Args:
+            inputs: int[N, T], the rows.
+
+        Yields:
+            A span of rows, and their logits, float32[B, T, V], finite.
+
+        Raises:
+            Refused: the server broke a rule.
+        """
+        deadline = time.monotonic() + self._task.deadline
+        spans = list(self._spans(len(inputs)))
+        self._ask(inputs[spans[0]])
+        spent = [self._sandbox.cpu_seconds()]
+        for span, following in zip(spans, [*spans[1:], None], strict=True):
+            if following is not None and len(spent) > 1:  # the first batch is timed alone
+                self._ask(inputs[following])
+            shape = (span.stop - span.start, self._task.seq_len, self._task.vocab_size)
+            payload = self._expect("logits", deadline, 4 * math.prod(shape))
+            spent.append(self._sandbox.cpu_seconds())
+            if following is not None and len(spent) == 2:
+                self._ask(inputs[following])
+            logits = np.frombuffer(payload, dtype=np.float32).reshape(shape)
+            if not np.isfinite(logits).all():
+                raise Refused("the model gave logits that are not finite")
+            yield span, logits
+        self._require_even_work(np.diff(spent), inputs.size)
+
+    def _spans(self, rows: int) -> Iterator[slice]:
+        row_bytes = 4 * self._task.seq_len * self._task.vocab_size
+        size = min(BATCH_ROWS, max(1, BATCH_BYTES // row_bytes))
+        return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+
+    def _ask(self, rows: IntArray) -> None:
+        payload = np.ascontiguousarray(rows, dtype=np.int32).tobytes()
+        try:
+            wire.send(self._sandbox.control, {"t": "rows"}, payload)
+        except wire.WireError as error:
+            raise Refused(f"the model's server does not read: {error}") from error
+
+    def _expect(self, kind: str, deadline: float, size: int) -> bytearray:
+        self._watch_until_it_speaks(deadline)
+        try:
+            limit = min(deadline, time.monotonic() + FRAME_LIMIT)
+            frame = wire.receive(self._sandbox.control, limit, max_payload=size)
+        except wire.WireClosed as error:
+            reason = self._sandbox.exit_reason()
+            raise Refused(f"the model's server died ({reason})", crash=True) from error
+        except wire.WireError as error:
+            raise Refused(f"the model's server: {error}") from error
+        if frame.type == "failed":
+            raise Refused(f"the model cannot be served: {one_line(frame.body.get('error'))}", crash=True)
+        if frame.type != kind or len(frame.payload) != size:
+            found = f"{len(frame.payload)} bytes of {one_line(frame.type, 40)!r}"
+            raise Refused(f"the model's server sent {found}, not {size} of {kind!r}")
+        return frame.payload
+
+    def _watch_until_it_speaks(self, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(self._sandbox.control, select.POLLIN | select.POLLHUP)
+        while not poll.poll(TICK * 1000):
+            if problem := self._sandbox.overuse():
+                raise Refused(f"the model's server: {problem}", crash=True)
+            if time.monotonic() > deadline:
+                raise Refused(
+                    f"the model's server: no answer before the deadline of {self._task.deadline:g} s"
+                )
+
+    def _require_even_work(self, seconds: FloatArray, tokens: int) -> None:
+        """Serving must not hide training: neither in the first batch nor in all together.
+
+        What is trained in between batches shows as a difference between the two servers.
+
+        Args:
+            seconds: CPU seconds, float[n], between two answers.
+            tokens: that were answered in all.
+        """
+        task, first, total = self._task, float(seconds[0]), float(seconds.sum())
+        usual = float(np.median(seconds[1:])) if len(seconds) > 1 else first
+        if first > SLOW_FIRST * usual + task.grace:
+            raise Refused(
+                f"the model took {first:.1f} CPU s for its first batch and {usual:.2f} s for the others"
+            )
+        allowed = max(task.seconds + task.grace, SECONDS_PER_TOKEN * tokens)
+        if total > allowed:
+            raise Refused(f"serving took {total:.1f} CPU s, and {allowed:.1f} s are allowed")
