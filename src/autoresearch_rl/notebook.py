@@ -24,6 +24,7 @@ class Notebook:
         self.storage, self.study, self.folder = storage, study, folder
         self.trials: list[Trial] = list(storage.trials(study))
         self.ledger = Ledger.replay(study.baseline, self.trials)
+        self.ledger.enter(study.segment)
         self.tried = {trial.script for trial in self.trials}
         self.journal = Journal(folder)
         self.workspace = Workspace(folder / "repo", study.name)

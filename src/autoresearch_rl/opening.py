@@ -34,6 +34,7 @@ def create_study(
     seed: int | None = None,
     budget: float | None = None,
     sandbox: str = "auto",
+    allow_hardware_change: bool = False,
     callbacks: Sequence[OnTrial] = (),
 ) -> Study:
     """Makes a study, or opens the one of that name where it stopped.
@@ -45,7 +46,9 @@ def create_study(
         policy: `ppo` or `random`.
         seed: of the study; the seeds of its trials follow from it.
         budget: training seconds of a trial, in place of the task's.
-        sandbox: `auto`, `bubblewrap` or `landlock`.
+        sandbox: `auto`, `bubblewrap` or `landlock`; `none` runs scripts unconfined, and marks every result.
+        allow_hardware_change: go on with other hardware: the incumbent is measured anew, and nothing
+            is compared with what was measured before.
         callbacks: called with the study and each recorded trial.
 
     Raises:
@@ -71,6 +74,12 @@ def create_study(
             record = storage.create_study(
                 name, settings["task"], settings, environment.fingerprint, _baseline(loaded)
             )
+        if (
+            allow_hardware_change
+            and record.fingerprint.get("hardware") != environment.fingerprint["hardware"]
+        ):
+            require_comparable(record, environment, but_for="hardware")
+            record = storage.begin_segment(record, environment.fingerprint)
         require_comparable(record, environment)
         notebook = Notebook(storage, record, home / name)
         if saved := storage.checkpoint(record):
@@ -109,15 +118,20 @@ def _baseline(task: Task) -> str:
     return source
 
 
-def require_comparable(record: StudyRecord, environment: FrozenEnvironment) -> None:
-    """Raises `EnvironmentChanged` unless results of this environment can be compared with the study's."""
+def require_comparable(record: StudyRecord, environment: FrozenEnvironment, but_for: str = "") -> None:
+    """Raises `EnvironmentChanged` unless results of this environment can be compared with the study's.
+
+    Args:
+        but_for: a part of the fingerprint that may differ.
+    """
     before, now = dict(record.fingerprint), environment.fingerprint
     require_same("file", dict(before["files"]), environment.files)
-    for key in sorted(before.keys() | now.keys()):
+    for key in sorted((before.keys() | now.keys()) - {but_for}):
         if before.get(key) != now.get(key):
+            mend = ", go on with --allow-hardware-change," if key == "hardware" else ""
             raise EnvironmentChanged(
                 f"{key} was {before.get(key)} when study {record.name} began and is {now.get(key)} now, so "
-                "results would not be comparable: go back, or start a new study with --study NAME"
+                f"results would not be comparable: go back{mend} or start a new study with --study NAME"
             )
 
 

@@ -184,6 +184,8 @@ class Trial:
     started: float  # seconds since the epoch
     seconds: Mapping[str, float]  # wall seconds by phase: start, run, evaluate, loop, learn
     metrics: Mapping[str, float] = field(default_factory=dict)  # the agent's, at its last update
+    challenges: int = 0  # rows that were asked again with another ending
+    segment: int = 0  # measurements of different segments were made on different hardware
 
     @property
     def gain(self) -> float | None:

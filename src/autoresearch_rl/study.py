@@ -130,7 +130,7 @@ class Study:
         with self._own_time():
             if baseline := self._ask_baseline():
                 return baseline
-            if len(self.ledger.measurements(self.notebook.study.baseline)) < BASELINE_RUNS:
+            if len(self.ledger.measurements(self.ledger.baseline)) < BASELINE_RUNS:
                 return None  # still running
             waiting = {proposal.confirms for proposal in self._in_flight.values()}
             for pending in self.ledger.pending:
@@ -170,7 +170,7 @@ class Study:
     # --- ask
 
     def _ask_baseline(self) -> Proposal | None:
-        baseline = self.notebook.study.baseline
+        baseline = self.ledger.baseline
         asked = sum(proposal.kind is TrialKind.BASELINE for proposal in self._in_flight.values())
         if len(self.ledger.measurements(baseline)) + asked >= BASELINE_RUNS:
             return None
@@ -214,7 +214,7 @@ class Study:
         running = {proposal.script for proposal in self._in_flight.values()}
         candidates = self._generator.candidates(script, self.notebook.tried | running)
         incumbent_bpb = self.ledger.incumbent_bpb
-        baseline_bpb = self.ledger.mean(self.notebook.study.baseline)
+        baseline_bpb = self.ledger.mean(self.ledger.baseline)
         if not candidates or incumbent_bpb is None or baseline_bpb is None:
             return None
         return State(
@@ -309,6 +309,8 @@ class Study:
             sandbox=outcome.sandbox if outcome else "",
             started=proposal.started,
             seconds=seconds,
+            challenges=outcome.challenges if outcome else 0,
+            segment=self.notebook.study.segment,
         )
 
     def _reward(self, trial: Trial) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 
 from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox, scratch
 from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
+from autoresearch_rl.environment.hardware import hardware
 from autoresearch_rl.environment.log import clean
 from autoresearch_rl.environment.serving import Refused
 from autoresearch_rl.environment.task import Task
@@ -110,13 +111,15 @@ class FrozenEnvironment:
 
     @cached_property
     def fingerprint(self) -> dict[str, object]:
-        """What results must share to be comparable: frozen files, corpus, constants, versions."""
+        """What results must share to be comparable: frozen files, corpus, constants, versions, hardware."""
         return {
             "files": self.files,
             "corpus": self.corpus.digest,
+            "tokenizer": "bytes",
             "budget": self.task.seconds,
             "torch": importlib.metadata.version("torch"),
             "python": platform.python_version(),
+            "hardware": hardware(),
         }
 
     def close(self) -> None:

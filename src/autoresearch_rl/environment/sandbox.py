@@ -24,11 +24,10 @@ from autoresearch_rl.environment.inside import lockdown, wire
 from autoresearch_rl.environment.log import LogRing
 from autoresearch_rl.environment.processes import Process, Tree
 from autoresearch_rl.environment.view import View
-from autoresearch_rl.environment.zygote import Zygote, drain
+from autoresearch_rl.environment.zygote import UNTRUSTED, Zygote, drain
 from autoresearch_rl.errors import SandboxError
 
 BACKENDS = ("bubblewrap", "landlock")
-UNSAFE = "none"  # only by `--unsafe-no-sandbox`
 START_LIMIT = 30.0  # seconds for a fork to lock itself in
 DEATH_LIMIT = 20.0  # seconds until a killed sandbox must be gone
 MAX_THREADS = 1024
@@ -197,7 +196,7 @@ class Sandbox:
 
 
 class Backend:
-    """A way to make sandboxes: one of `BACKENDS`, or `UNSAFE`, and what can be read inside."""
+    """A way to make sandboxes: one of `BACKENDS`, or `UNTRUSTED`, and what can be read inside."""
 
     def __init__(self, name: str, view: View) -> None:
         self.name, self.view = name, view
@@ -252,15 +251,15 @@ def choose(wanted: str, view: View, hidden: Sequence[Path], outside: Sequence[Pa
     """The best backend whose self-test holds. Close it when done.
 
     Args:
-        wanted: `auto`, one of `BACKENDS`, or `UNSAFE`.
+        wanted: `auto`, one of `BACKENDS`, or `UNTRUSTED`.
 
     Raises:
         SandboxError: none works; the message tells why for each, and how to mend it.
     """
     if sys.platform != "linux":
         raise SandboxError(f"untrusted scripts can be locked in on Linux only, but this is {sys.platform}")
-    if wanted == UNSAFE:
-        return Backend(UNSAFE, view)
+    if wanted == UNTRUSTED:
+        return Backend(UNTRUSTED, view)
     problems = []
     for name in BACKENDS if wanted == "auto" else (wanted,):
         backend = Backend(name, view)

@@ -21,6 +21,7 @@ from autoresearch_rl.environment.log import LogRing
 from autoresearch_rl.environment.view import INSIDE, INTERPRETER, View, package_folders
 from autoresearch_rl.errors import SandboxError
 
+UNTRUSTED = "none (UNTRUSTED)"  # the backend of `--unsafe-no-sandbox`: every result bears this name
 START_LIMIT = 120.0  # seconds to import torch on a slow disk
 # What Python and torch read besides files: Landlock knows no private /proc or /dev.
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero", "/proc/cpuinfo", "/proc/meminfo", "/proc/self")
@@ -87,7 +88,7 @@ class Zygote:
         return {
             "namespaces": self.backend == "bubblewrap",
             "landlock": landlock,
-            "filtered": self.backend != "none",
+            "filtered": self.backend != UNTRUSTED,
         }
 
     def _trouble(self, message: str) -> SandboxError:

@@ -27,6 +27,11 @@ HOME = click.option(
 )
 STUDY = click.option("--study", "name", help="Name of the study; the latest one when left out.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+UNSAFE = click.option(
+    "--unsafe-no-sandbox",
+    is_flag=True,
+    help="Run scripts unconfined, with your rights: for scripts you trust. Marks every result UNTRUSTED.",
+)
 SANDBOX = click.option(
     "--sandbox",
     type=click.Choice(["auto", "bubblewrap", "landlock"]),
@@ -67,6 +72,12 @@ def cli() -> None:
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Trials at the same time."
 )
 @SANDBOX
+@UNSAFE
+@click.option(
+    "--allow-hardware-change",
+    is_flag=True,
+    help="Go on with other hardware: measure the incumbent anew and compare with nothing before.",
+)
 def run(
     task: str | None,
     name: str | None,
@@ -80,6 +91,8 @@ def run(
     patience: int | None,
     workers: int,
     sandbox: str,
+    unsafe_no_sandbox: bool,
+    allow_hardware_change: bool,
 ) -> None:
     """Start a study, or go on with the one of that name, until there is a reason to stop.
 
@@ -92,8 +105,13 @@ def run(
 
     limits = {"trials": trials, "hours": hours, "train_seconds": train_seconds, "patience": patience}
     TerminationOracle(folder=home, **limits)  # type: ignore[arg-type]  # wrong limits are told before any work
-    options = {"task": task, "name": name, "home": home, "policy": policy, "seed": seed, "budget": budget}
-    sys.exit(run_study({**options, "sandbox": sandbox}, limits, workers))
+    options: dict[str, Any] = {"task": task}
+    options |= {"name": name, "home": home, "policy": policy, "seed": seed, "budget": budget}
+    options |= {
+        "sandbox": _backend(sandbox, unsafe_no_sandbox),
+        "allow_hardware_change": allow_hardware_change,
+    }
+    sys.exit(run_study(options, limits, workers))
 
 
 @cli.command()
@@ -102,12 +120,21 @@ def run(
 @BUDGET
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the trial.")
 @SANDBOX
+@UNSAFE
 @JSON
-def evaluate(task: str, script: Path, budget: float | None, seed: int, sandbox: str, as_json: bool) -> None:
+def evaluate(
+    task: str,
+    script: Path,
+    budget: float | None,
+    seed: int,
+    sandbox: str,
+    unsafe_no_sandbox: bool,
+    as_json: bool,
+) -> None:
     """Train and score one SCRIPT on TASK: the way to score your own work."""
     from autoresearch_rl.interface.scoring import evaluate_script
 
-    result, log = evaluate_script(task, script, budget, seed, sandbox)
+    result, log = evaluate_script(task, script, budget, seed, _backend(sandbox, unsafe_no_sandbox))
     if as_json:
         _print_json(result)
     else:
@@ -154,8 +181,17 @@ def show(trial: int, name: str | None, home: Path, as_json: bool) -> None:
 )
 @click.option("--script", "source", is_flag=True, help="Print the best script itself, and nothing else.")
 @SANDBOX
+@UNSAFE
 @JSON
-def best(name: str | None, home: Path, test: bool, source: bool, sandbox: str, as_json: bool) -> None:
+def best(
+    name: str | None,
+    home: Path,
+    test: bool,
+    source: bool,
+    sandbox: str,
+    unsafe_no_sandbox: bool,
+    as_json: bool,
+) -> None:
     """The best confirmed script and what it gained."""
     from autoresearch_rl.interface.report import best_facts, render_best
     from autoresearch_rl.interface.scoring import add_test
@@ -167,7 +203,7 @@ def best(name: str | None, home: Path, test: bool, source: bool, sandbox: str, a
         click.echo(facts["source"], nl=False)
         return
     if test:
-        facts = add_test(home, facts, sandbox)
+        facts = add_test(home, facts, _backend(sandbox, unsafe_no_sandbox))
     if as_json:
         _print_json(facts)
     else:
@@ -187,6 +223,12 @@ def doctor(home: Path, as_json: bool) -> None:
     else:
         click.echo(render(checks))
     sys.exit(3 if any(check.blocks for check in checks) else 0)
+
+
+def _backend(sandbox: str, unsafe: bool) -> str:
+    from autoresearch_rl.environment.zygote import UNTRUSTED
+
+    return UNTRUSTED if unsafe else sandbox
 
 
 def _print_json(value: Mapping[str, Any]) -> None:

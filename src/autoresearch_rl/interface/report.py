@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from autoresearch_rl.environment.evaluator import leak_bound
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.judgement.acceptance import Ledger
 from autoresearch_rl.opening import open_notebook
@@ -42,7 +43,7 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
         "trials": len(counted),
         "baseline_runs": len(trials) - len(counted),
         "verdicts": dict(Counter(str(trial.verdict) for trial in counted)),
-        "baseline_bpb": ledger.mean(study.baseline),
+        "baseline_bpb": ledger.mean(ledger.baseline),
         "best_bpb": ledger.incumbent_bpb,
         "best_runs": len(ledger.measurements(ledger.incumbent)),
         "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
@@ -51,6 +52,7 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
         "since_last_keep": _since_keep(counted),
         "train_seconds": sum(trial.train_seconds for trial in trials),
         "hours": sum(trial.wall_seconds for trial in trials) / 3600,
+        "segment": study.segment,
         "sandboxes": dict(Counter(trial.sandbox for trial in ran)),
         "median_seconds": {phase: _median(ran, (phase,)) for phase in PHASES},
         "median_outside_budget": _median([t for t in ran if t.verdict.evaluated], OUTSIDE),
@@ -88,6 +90,10 @@ def render_status(facts: Mapping[str, Any]) -> str:
     lines.append(f"spent    {facts['train_seconds']:.0f} s of training, {facts['hours']:.2f} h of trials")
     sandboxes = ", ".join(f"{name} ({n})" for name, n in facts["sandboxes"].items()) or "none yet"
     lines.append(f"sandbox  {sandboxes}")
+    if facts["segment"]:
+        lines.append(
+            f"segment  {facts['segment']}: other hardware than before; the baseline is its first script"
+        )
     if facts["median_outside_budget"] is not None:
         phases = ", ".join(f"{name} {value:.2f}" for name, value in facts["median_seconds"].items())
         outside = facts["median_outside_budget"]
@@ -139,6 +145,9 @@ def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
         "seconds": dict(trial.seconds),
         "peak_memory_mb": trial.peak_memory_mb,
         "sandbox": trial.sandbox,
+        "challenges": trial.challenges,
+        "leak_bound": leak_bound(trial.challenges) if trial.val_bpb is not None else None,
+        "segment": trial.segment,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(trial.started)),
         "script": trial.script,
         "parent": trial.parent,
@@ -163,6 +172,7 @@ def render_trial(facts: Mapping[str, Any]) -> str:
         f"trial {facts['trial']} of study {facts['study']} ({facts['kind']}{again}), {facts['started']}",
         f"verdict  {facts['verdict']}: {facts['reason']}",
         f"val_bpb  {_bpb(facts['val_bpb'])}{gain}; reward {facts['reward']:+.4f}",
+        *_checked(facts),
         f"time     {facts['train_seconds']:.1f} s of training, {facts['wall_seconds']:.1f} s in all",
         f"run in   {facts['sandbox'] or 'nothing: it never ran'}, {facts['peak_memory_mb']:.0f} MB at most",
         f"files    {facts['folder']}",
@@ -172,6 +182,13 @@ def render_trial(facts: Mapping[str, Any]) -> str:
     if facts["log_tail"]:
         lines += ["", "the last lines of its log:", *(f"  {line}" for line in facts["log_tail"].splitlines())]
     return "\n".join(lines)
+
+
+def _checked(facts: Mapping[str, Any]) -> list[str]:
+    if facts["leak_bound"] is None:
+        return []
+    found = f"{facts['challenges']} rows asked again with another ending, none answered otherwise"
+    return [f"checked  {found}: at most {facts['leak_bound']:.2%} look ahead (95 %)"]
 
 
 def best_facts(home: Path, name: str | None) -> dict[str, Any]:
@@ -197,8 +214,9 @@ def best_facts(home: Path, name: str | None) -> dict[str, Any]:
         "script": ledger.incumbent,
         "val_bpb": ledger.incumbent_bpb,
         "runs": list(scores),
-        "baseline_bpb": ledger.mean(study.baseline),
+        "baseline_bpb": ledger.mean(ledger.baseline),
         "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
+        "untrusted": any("UNTRUSTED" in trial.sandbox for trial in trials),
         "keeps": [[t.number, str(t.edit), t.val_bpb, t.gain] for t in keeps],
         "branch": f"autoresearch/{study.name}",
         "repository": str(home / study.name / "repo"),
@@ -216,6 +234,8 @@ def render_best(facts: Mapping[str, Any]) -> str:
     lines += [
         f"  #{number:<4} {bpb:.4f} {gained:+.4f}  {edit}" for number, edit, bpb, gained in facts["keeps"]
     ]
+    if facts["untrusted"]:
+        lines.append("UNTRUSTED: some trials ran without a sandbox and could have cheated")
     lines.append(f"in {facts['repository']}, branch {facts['branch']}; `best --script` prints it")
     if test := facts.get("test"):
         lines += ["", "on the sealed test split, fresh seeds, mean and standard deviation:"]

@@ -56,7 +56,7 @@ def _draw_keeps(study: Study, trial: Trial) -> None:
 
 
 def _summary(study: Study) -> str:
-    best, baseline = study.ledger.incumbent_bpb, study.ledger.mean(study.notebook.study.baseline)
+    best, baseline = study.ledger.incumbent_bpb, study.ledger.mean(study.ledger.baseline)
     if best is None or baseline is None:
         return "the baseline has not been measured yet"
     return (

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from autoresearch_rl.environment.evaluator import leak_bound
 from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment
 from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import ConfigurationError, StorageError
@@ -61,6 +62,7 @@ def _facts(verdict: str, reason: str, outcome: Outcome | None) -> dict[str, Any]
         "sandbox": outcome.sandbox if outcome else None,
         "reason": reason,
         "challenges": outcome.challenges if outcome else 0,
+        "leak_bound": leak_bound(outcome.challenges) if outcome and outcome.val_bpb is not None else None,
         "peak_memory_mb": outcome.peak_memory_mb if outcome else 0.0,
     }
 
@@ -91,7 +93,7 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
     with Live() as live:
         environment = open_environment(task, sandbox)
         try:
-            require_comparable(record, environment)
+            require_comparable(record, environment, but_for="hardware")  # both are trained anew, in pairs
             scores = _test_scores(environment, live, sources)
         finally:
             environment.close()

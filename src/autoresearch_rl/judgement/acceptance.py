@@ -81,11 +81,13 @@ class Pending:
 class Ledger:
     """What the trials of a study add up to, read in their order of completion.
 
-    It holds nothing that is not in the trials: recording them again gives the same ledger.
+    It holds nothing that is not in the trials: recording them again gives the same ledger. Measurements
+    count within their segment: another machine measures something else.
     """
 
     def __init__(self, baseline: str) -> None:
-        self.incumbent = baseline
+        self.incumbent = self.baseline = baseline
+        self.segment = 0
         self._measurements: dict[str, list[float]] = defaultdict(list)
         self._provisional: dict[int, Trial] = {}
 
@@ -103,6 +105,7 @@ class Ledger:
         Raises:
             ValueError: its verdict says that it was evaluated, but it has no val_bpb.
         """
+        self.enter(trial.segment)
         if trial.verdict.evaluated:
             self._measure(trial)
         if trial.confirms is not None:
@@ -112,6 +115,13 @@ class Ledger:
         # A late repetition of the baseline is recorded as kept, but does not bring it back.
         if trial.verdict is Verdict.KEEP and trial.kind is not TrialKind.BASELINE:
             self.incumbent = trial.script
+
+    def enter(self, segment: int) -> None:
+        """Goes on to a segment: the incumbent is its baseline, and nothing is measured yet."""
+        if segment != self.segment:
+            self.segment, self.baseline = segment, self.incumbent
+            self._measurements.clear()
+            self._provisional.clear()
 
     def measurements(self, script: str) -> tuple[float, ...]:
         """All val_bpb of a script, oldest first."""

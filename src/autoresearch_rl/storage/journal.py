@@ -128,6 +128,8 @@ def _result_line(trial: Trial, commit: str | None) -> str:
 
 def _description(trial: Trial) -> str:
     words = "baseline" if trial.kind is TrialKind.BASELINE else str(trial.edit)
+    if "UNTRUSTED" in trial.sandbox:
+        words = f"UNTRUSTED: {words}"
     if trial.confirms is not None:
         words = f"confirm {trial.confirms}: {words}"
     if _STATUS[trial.verdict] == "crash" and trial.reason:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision this code reads and writes. A constant, so that opening needs no Alembic."""
 
 
@@ -103,8 +103,16 @@ studies = Table(
     Column("name", String(100), nullable=False, unique=True),
     Column("task", Text, nullable=False),
     Column("settings", PortableJSON, nullable=False),
-    Column("fingerprint", PortableJSON, nullable=False),
     Column("baseline", String(64), ForeignKey("scripts.sha256"), nullable=False),
+    Column("created", Double, nullable=False),  # seconds since the epoch
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("study_id", Integer, ForeignKey("studies.id"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # 0 is what the study began with
+    Column("fingerprint", PortableJSON, nullable=False),
     Column("created", Double, nullable=False),  # seconds since the epoch
 )
 
@@ -133,6 +141,8 @@ trials = Table(
     Column("started", Double, nullable=False),
     Column("seconds", PortableJSON, nullable=False),
     Column("metrics", PortableJSON, nullable=False),
+    Column("challenges", Integer, nullable=False, server_default="0"),
+    Column("segment", Integer, nullable=False, server_default="0"),
     UniqueConstraint("study_id", "number"),
     sqlite_autoincrement=True,  # a row id is never used twice
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from autoresearch_rl.errors import ConfigurationError, StorageError
@@ -25,15 +25,16 @@ _NAME = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
-    """A study as it was created. `baseline` is the SHA-256 of its first script."""
+    """A study, in its latest segment. `baseline` is the SHA-256 of its first script."""
 
     id: int
     name: str
     task: str
     settings: Mapping[str, Any]
-    fingerprint: Mapping[str, Any]  # hashes of what is frozen
+    fingerprint: Mapping[str, Any]  # what results must share to be comparable
     baseline: str
     created: float  # seconds since the epoch
+    segment: int = 0
 
 
 def check_study_name(name: str) -> str:
@@ -104,7 +105,6 @@ class Storage:
             "name": check_study_name(name),
             "task": task,
             "settings": dict(settings),
-            "fingerprint": dict(fingerprint),
             "baseline": script_id(baseline_source),
             "created": time.time(),
         }
@@ -112,7 +112,9 @@ class Storage:
             try:
                 with self._writer.begin() as connection:
                     _insert_script(connection, baseline_source)
-                    connection.execute(insert(schema.studies).values(row))
+                    key = connection.execute(insert(schema.studies).values(row)).inserted_primary_key
+                    assert key is not None
+                    _insert_segment(connection, key[0], 0, fingerprint)
             except IntegrityError as error:
                 raise StorageError(f"study {name} already exists in {self.where}") from error
         study = self.study(name)
@@ -126,8 +128,8 @@ class Storage:
             StorageError: the database failed.
         """
         with storing(self.where), self._engine.connect() as connection:
-            row = connection.execute(select(schema.studies).where(schema.studies.c.name == name)).first()
-        return _study_from(row) if row else None
+            row = connection.execute(_studies().where(schema.studies.c.name == name)).first()
+        return StudyRecord(**row._mapping) if row else None
 
     def studies(self) -> tuple[StudyRecord, ...]:
         """All studies, oldest first.
@@ -136,8 +138,19 @@ class Storage:
             StorageError: the database failed.
         """
         with storing(self.where), self._engine.connect() as connection:
-            rows = connection.execute(select(schema.studies).order_by(schema.studies.c.id)).all()
-        return tuple(_study_from(row) for row in rows)
+            rows = connection.execute(_studies().order_by(schema.studies.c.id)).all()
+        return tuple(StudyRecord(**row._mapping) for row in rows)
+
+    def begin_segment(self, study: StudyRecord, fingerprint: Mapping[str, Any]) -> StudyRecord:
+        """Records that what follows cannot be compared with what was measured before.
+
+        Raises:
+            StorageError: the database failed.
+        """
+        number = study.segment + 1
+        with storing(self.where), self._writer.begin() as connection:
+            _insert_segment(connection, study.id, number, fingerprint)
+        return replace(study, segment=number, fingerprint=dict(fingerprint))
 
     def commit(
         self,
@@ -222,8 +235,28 @@ class Storage:
         return (row.trial, row.policy, bytes(row.blob)) if row else None
 
 
-def _study_from(row: Row[Any]) -> StudyRecord:
-    return StudyRecord(**row._mapping)
+def _studies() -> Select[Any]:
+    """Studies, each with its latest segment."""
+    later = schema.segments.alias()
+    latest = select(func.max(later.c.number)).where(later.c.study_id == schema.studies.c.id)
+    columns = (schema.segments.c.number.label("segment"), schema.segments.c.fingerprint)
+    return (
+        select(schema.studies, *columns)
+        .join(schema.segments, schema.segments.c.study_id == schema.studies.c.id)
+        .where(schema.segments.c.number == latest.scalar_subquery())
+    )
+
+
+def _insert_segment(
+    connection: Connection, study_id: int, number: int, fingerprint: Mapping[str, Any]
+) -> None:
+    values = {
+        "study_id": study_id,
+        "number": number,
+        "fingerprint": dict(fingerprint),
+        "created": time.time(),
+    }
+    connection.execute(insert(schema.segments).values(values))
 
 
 def _insert_script(connection: Connection, source: str) -> None:
