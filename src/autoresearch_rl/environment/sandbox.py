@@ -33,6 +33,14 @@ DEATH_LIMIT = 20.0  # seconds until a killed sandbox must be gone
 MAX_THREADS = 1024
 
 
+# For torch.compile: in this process, without the trial run of another that imports torch (two CPU seconds).
+COMPILER = {
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "TORCHINDUCTOR_VEC_ISA_OK": "1",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+}
+
+
 @dataclass(frozen=True)
 class Limits:
     """Hard limits of one sandbox."""
@@ -95,7 +103,7 @@ class Sandbox:
             "memory_mb": limits.memory_mb,
             "file_mb": limits.file_mb,
             "cpu_seconds": limits.cpu_seconds,
-            "environment": {"HOME": self._scratch, "TMPDIR": self._scratch},
+            "environment": {"HOME": self._scratch, "TMPDIR": self._scratch, **COMPILER},
         }
 
     def _processes(self) -> tuple[Process, Process]:

@@ -21,10 +21,11 @@ CPU_INFO = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 
 @dataclass(frozen=True)
 class View:
-    """Readable roots, and the paths below them that are hidden. All are real paths."""
+    """Readable roots, and the paths below them that are hidden. All are real paths, but for `links`."""
 
     roots: tuple[Path, ...]
     hidden: tuple[Path, ...] = field(repr=False)
+    links: tuple[Path, ...] = ()  # symbolic links to roots, by which programs are found
 
     def entries(self) -> list[Path]:
         """The largest readable files and folders that hold nothing hidden, and every path to them."""
@@ -69,10 +70,13 @@ def _open_entries(path: Path, hidden: set[Path], parents: set[Path]) -> Iterator
 @cache
 def sandbox_view() -> View:
     """The view for the running interpreter."""
-    roots = [path for path in (*_python_roots(), *_system_roots(), INSIDE) if path.exists()]
+    links = _compiler()
+    programs = [link.resolve() for link in links]
+    headers = _headers() if links else []
+    roots = [p for p in (*_python_roots(), *_system_roots(), INSIDE, *programs, *headers) if p.exists()]
     kept = [p for p in dict.fromkeys(roots) if not any(p != o and p.is_relative_to(o) for o in roots)]
     hidden = [path for path in _hidden() if any(path.is_relative_to(root) for root in kept)]
-    return View(tuple(kept), tuple(sorted(hidden)))
+    return View(tuple(kept), tuple(sorted(hidden)), tuple(link for link in links if link.is_symlink()))
 
 
 def _python_roots() -> list[Path]:
@@ -96,6 +100,17 @@ def _system_roots() -> list[Path]:
     names = [f"/lib/{triplet}", f"/usr/lib/{triplet}"] if triplet else []
     names += ["/lib64", "/usr/lib64", "/etc/ld.so.cache", *CPU_INFO]
     return [Path(name).resolve() for name in names if Path(name).exists()]
+
+
+def _compiler() -> list[Path]:
+    """What `torch.compile` runs on a CPU, where it is installed."""
+    needed = [Path("/usr/bin", name) for name in ("g++", "gcc", "as", "ld", "openssl")]
+    return needed if all(path.exists() for path in needed) else []
+
+
+def _headers() -> list[Path]:
+    compiler = [Path("/usr/lib/gcc"), Path("/usr/libexec/gcc"), Path("/usr/include")]
+    return [*(path.resolve() for path in compiler), Path(sysconfig.get_paths()["include"]).resolve()]
 
 
 def _hidden() -> Iterator[Path]:

@@ -153,6 +153,8 @@ def bubblewrap(view: View) -> list[str]:
             command += ["--symlink", os.readlink(link), link]
     for root in view.roots:
         command += ["--ro-bind", str(root), str(root)]
+    for link in view.links:
+        command += ["--symlink", str(link.resolve()), str(link)]
     for path in view.hidden:
         command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
         command += ["--remount-ro", str(path)] if path.is_dir() else []
