@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoresearch_rl.environment.sandbox import Backend
-from autoresearch_rl.environment.serving import FloatArray, IntArray, Refused, Server
+from autoresearch_rl.environment.serving import FloatArray, IntArray, Refused, serve
 from autoresearch_rl.environment.task import Task
 
 TOLERANCE = 1e-4  # nats of a log-probability: room for fp32 rounding between two batch orders
@@ -81,24 +81,19 @@ def evaluate(
         Refused: the model broke a rule or cannot be served.
         SandboxError: a sandbox could not be started or killed.
     """
-    random = np.random.default_rng(seed)
-    with Server(task, backend, script, artifact) as first:
-        nats = _serve(first, rows)
-    bpb = rows.bits_per_byte(nats)
-    gains = surprise(rows) - nats
+    random, model = np.random.default_rng(seed), (task, backend, script, artifact)
+    nats = np.empty(rows.targets.shape)
+
+    def score(span: slice, logits: FloatArray) -> None:
+        nats[span] = position_nats(logits, rows.targets[span])
+
+    serve(*model, rows.inputs, score)
+    bpb, gains = rows.bits_per_byte(nats), surprise(rows) - nats
     count = len(nats) if bpb < bar else min(len(nats), max(QUICK_LEAST, len(nats) // QUICK_SHARE))
     picked, cuts = draw_challenges(gains, count, random)
-    changed = perturb(rows.inputs, picked, cuts, random)
-    with Server(task, backend, script, artifact) as second:
-        difference = _challenge(second, changed, rows.targets[picked], nats[picked], cuts)
-    return Evaluation(bpb, count, difference)
-
-
-def _serve(server: Server, rows: Rows) -> FloatArray:
-    nats = np.empty(rows.targets.shape)
-    for span, logits in server.logits(rows.inputs):
-        nats[span] = position_nats(logits, rows.targets[span])
-    return nats
+    challenge = Challenge(rows.targets[picked], nats[picked], cuts)
+    serve(*model, perturb(rows.inputs, picked, cuts, random), challenge.compare)
+    return Evaluation(bpb, count, challenge.largest)
 
 
 def position_nats(logits: FloatArray, targets: IntArray) -> FloatArray:
@@ -148,27 +143,33 @@ def draw_challenges(gains: FloatArray, count: int, random: np.random.Generator) 
     return np.concatenate([lot, best])[order], cuts[order]
 
 
-def _challenge(
-    server: Server, changed: IntArray, targets: IntArray, nats: FloatArray, cuts: IntArray
-) -> float:
-    """Compares the answers before the cuts; returns the largest difference of a target's nats.
+@dataclass
+class Challenge:
+    """Compares the answers before the cuts with what was scored.
 
     Args:
-        changed: int[n, T], rows with new endings.
-        targets, nats: int and float[n, T], what server A was scored on with the old ones.
+        targets, nats: int and float[n, T], what server A was scored on with the old endings.
+        cuts: int[n], where the new endings begin.
+        largest: difference of a target's nats so far.
     """
-    largest, positions = 0.0, np.arange(changed.shape[1])
-    for span, logits in server.logits(changed):
-        difference = np.abs(position_nats(logits, targets[span]) - nats[span])
-        difference[positions >= cuts[span, None]] = 0.0
-        largest = max(largest, float(difference.max()))
-        if largest > TOLERANCE:
-            cut = cuts[span][difference.max(axis=1).argmax()]
+
+    targets: IntArray
+    nats: FloatArray
+    cuts: IntArray
+    largest: float = 0.0
+
+    def compare(self, span: slice, logits: FloatArray) -> None:
+        """Raises `Refused` when an answer has changed before its cut."""
+        cuts = self.cuts[span]
+        difference = np.abs(position_nats(logits, self.targets[span]) - self.nats[span])
+        difference[np.arange(difference.shape[1]) >= cuts[:, None]] = 0.0
+        self.largest = max(self.largest, float(difference.max()))
+        if difference.max() > TOLERANCE:
+            cut = cuts[difference.max(axis=1).argmax()]
             raise Refused(
-                f"the model's answer for the first {cut} tokens of a row changed by {largest:.2g} when "
-                "only what follows them did: it looks ahead, remembers, or is not deterministic"
+                f"the model's answer for the first {cut} tokens of a row changed by {difference.max():.2g} "
+                "when only what follows them did: it looks ahead, remembers, or is not deterministic"
             )
-    return largest
 
 
 def perturb(inputs: IntArray, picked: IntArray, cuts: IntArray, random: np.random.Generator) -> IntArray:

@@ -1,6 +1,6 @@
-"""One server of a trained model: a fresh sandbox that answers rows of tokens with logits.
+"""Serves a trained model: fresh sandboxes, one a processor, that answer rows of tokens with logits.
 
-Everything it says is untrusted: it is bounded, timed, watched while it is silent, and copied before use.
+Everything a server says is untrusted: bounded, timed, watched while it is silent, copied before use.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ import math
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
@@ -23,8 +26,9 @@ from autoresearch_rl.environment.task import Task
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
+MAX_SERVERS = 4  # side by side: faster than one with as many threads, above all beside another load
 BATCH_BYTES = 16 << 20  # of logits in one answer, unless a single row is larger
-BATCH_ROWS = 64
+BATCH_ROWS = 16  # what a processor's cache holds of a small model's activations
 TICK = 0.1  # seconds between two looks at a silent server
 FRAME_LIMIT = 30.0  # seconds for one answer, once it has begun
 SECONDS_PER_TOKEN = 6e-5  # CPU seconds of serving always allowed: a million parameters take half of it
@@ -39,17 +43,59 @@ class Refused(Exception):
         self.crash = crash
 
 
+Use = Callable[[slice, FloatArray], None]
+
+
+def serve(
+    task: Task, backend: sandbox.Backend, script: str, artifact: int, inputs: IntArray, use: Use
+) -> None:
+    """Has all rows answered.
+
+    Args:
+        inputs: int[N, T], the rows.
+        use: gets each span of rows with its logits, float32[B, T, V], finite; called from several threads.
+
+    Raises:
+        Refused: a server broke a rule, or `use` refused an answer.
+        SandboxError: a sandbox could not be started or killed.
+    """
+    spans = deque(_spans(task, len(inputs)))
+
+    def work() -> None:
+        try:
+            with Server(task, backend, script, artifact) as server:
+                while spans:
+                    with suppress(IndexError):  # another server took the last one
+                        span = spans.popleft()
+                        use(span, server.answer(inputs[span]))
+                server.require_even_work()
+        finally:
+            spans.clear()  # after a refusal the others need not go on
+
+    count = min(MAX_SERVERS, os.cpu_count() or 1, len(spans))
+    with ThreadPoolExecutor(count) as pool:
+        for done in [pool.submit(work) for _ in range(count)]:
+            done.result()
+
+
+def _spans(task: Task, rows: int) -> Iterator[slice]:
+    size = min(BATCH_ROWS, max(1, BATCH_BYTES // (4 * task.seq_len * task.vocab_size)))
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
 class Server:
     """A model being served. Use as a context manager: leaving it kills the sandbox."""
 
     def __init__(self, task: Task, backend: sandbox.Backend, script: str, artifact: int) -> None:
-        self._task, self._threads = task, max(task.threads, min(4, os.cpu_count() or 1))
+        self._task, self._tokens = task, 0
         self._sandbox = backend.start("server", self._limits())
         try:
             self._load(script, artifact)
         except BaseException:
             self.__exit__()
             raise
+        self._spent = [self._sandbox.cpu_seconds()]
+        self._deadline = time.monotonic() + task.deadline
 
     def __enter__(self) -> Self:
         return self
@@ -63,12 +109,12 @@ class Server:
             memory_mb=task.memory_mb,
             scratch_mb=task.scratch_mb,
             file_mb=task.scratch_mb,
-            cpu_seconds=math.ceil((task.startup_limit + task.deadline) * self._threads),
+            cpu_seconds=math.ceil(task.startup_limit + task.deadline),
         )
 
     def _load(self, script: str, artifact: int) -> None:
         task, fd = self._task, memory.reopened(artifact)
-        job = {"script": script, "threads": self._threads}
+        job = {"script": script, "threads": 1}
         job |= {"vocab_size": task.vocab_size, "seq_len": task.seq_len}
         before = self._sandbox.cpu_seconds()
         try:
@@ -82,40 +128,21 @@ class Server:
                 "training ends with `train`"
             )
 
-    def logits(self, inputs: IntArray) -> Iterator[tuple[slice, FloatArray]]:
-        """Answers, batch by batch; the server works one batch ahead.
-
-        Args:
-            inputs: int[N, T], the rows.
-
-        Yields:
-            A span of rows, and their logits, float32[B, T, V], finite.
+    def answer(self, rows: IntArray) -> FloatArray:
+        """Logits float32[B, T, V], finite, of int[B, T] rows.
 
         Raises:
             Refused: the server broke a rule.
         """
-        deadline = time.monotonic() + self._task.deadline
-        spans = list(self._spans(len(inputs)))
-        self._ask(inputs[spans[0]])
-        spent = [self._sandbox.cpu_seconds()]
-        for span, following in zip(spans, [*spans[1:], None], strict=True):
-            if following is not None and len(spent) > 1:  # the first batch is timed alone
-                self._ask(inputs[following])
-            shape = (span.stop - span.start, self._task.seq_len, self._task.vocab_size)
-            payload = self._expect("logits", deadline, 4 * math.prod(shape))
-            spent.append(self._sandbox.cpu_seconds())
-            if following is not None and len(spent) == 2:
-                self._ask(inputs[following])
-            logits = np.frombuffer(payload, dtype=np.float32).reshape(shape)
-            if not np.isfinite(logits).all():
-                raise Refused("the model gave logits that are not finite")
-            yield span, logits
-        self._require_even_work(np.diff(spent), inputs.size)
-
-    def _spans(self, rows: int) -> Iterator[slice]:
-        row_bytes = 4 * self._task.seq_len * self._task.vocab_size
-        size = min(BATCH_ROWS, max(1, BATCH_BYTES // row_bytes))
-        return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+        shape = (*rows.shape, self._task.vocab_size)
+        self._ask(rows)
+        payload = self._expect("logits", self._deadline, 4 * math.prod(shape))
+        self._spent.append(self._sandbox.cpu_seconds())
+        self._tokens += rows.size
+        logits = np.frombuffer(payload, dtype=np.float32).reshape(shape)
+        if not np.isfinite(logits).all():
+            raise Refused("the model gave logits that are not finite")
+        return logits
 
     def _ask(self, rows: IntArray) -> None:
         payload = np.ascontiguousarray(rows, dtype=np.int32).tobytes()
@@ -152,21 +179,23 @@ class Server:
                     f"the model's server: no answer before the deadline of {self._task.deadline:g} s"
                 )
 
-    def _require_even_work(self, seconds: FloatArray, tokens: int) -> None:
+    def require_even_work(self) -> None:
         """Serving must not hide training: neither in the first batch nor in all together.
 
-        What is trained in between batches shows as a difference between the two servers.
+        What is trained in between batches shows as a difference between servers.
 
-        Args:
-            seconds: CPU seconds, float[n], between two answers.
-            tokens: that were answered in all.
+        Raises:
+            Refused: it took too much CPU time.
         """
-        task, first, total = self._task, float(seconds[0]), float(seconds.sum())
+        task, seconds = self._task, np.diff(self._spent)
+        if not len(seconds):
+            return
+        first, total = float(seconds[0]), float(seconds.sum())
         usual = float(np.median(seconds[1:])) if len(seconds) > 1 else first
         if first > SLOW_FIRST * usual + task.grace:
             raise Refused(
                 f"the model took {first:.1f} CPU s for its first batch and {usual:.2f} s for the others"
             )
-        allowed = max(task.seconds + task.grace, SECONDS_PER_TOKEN * tokens)
+        allowed = max(task.seconds + task.grace, SECONDS_PER_TOKEN * self._tokens)
         if total > allowed:
             raise Refused(f"serving took {total:.1f} CPU s, and {allowed:.1f} s are allowed")

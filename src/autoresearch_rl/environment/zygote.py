@@ -148,9 +148,9 @@ def bubblewrap(view: View) -> list[str]:
     command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--as-pid-1"]
     command += ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--uid", "0", "--gid", "0"]
     command += ["--hostname", "sandbox"]
-    for link in ("/lib", "/lib64", "/bin", "/usr/lib64"):
-        if os.path.islink(link):
-            command += ["--symlink", os.readlink(link), link]
+    for name in ("/lib", "/lib64", "/bin", "/usr/lib64"):
+        if os.path.islink(name):
+            command += ["--symlink", os.readlink(name), name]
     for root in view.roots:
         command += ["--ro-bind", str(root), str(root)]
     for link in view.links:

@@ -288,21 +288,19 @@ def seccomp_program(pid: int, machine: str) -> bytes:
     return program + _instruction(_RETURN, _ALLOW)
 
 
-def seccomp() -> None:
-    """Installs the filter on every thread of this process.
+def seccomp(program: bytes) -> None:
+    """Installs a filter on every thread of this process.
 
     Raises:
         LockdownError: the kernel refused it.
     """
-    machine = platform.machine()
-    program = seccomp_program(os.getpid(), machine)
     buffer = ctypes.create_string_buffer(program, len(program))
 
     class Program(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
     _no_new_privileges()
-    number = 277 if machine == "aarch64" else 317
+    number = 277 if platform.machine() == "aarch64" else 317
     pointer = ctypes.byref(Program(len(program) // 8, ctypes.addressof(buffer)))
     _syscall(number, ctypes.c_uint(1), ctypes.c_uint(1), pointer)  # SECCOMP_SET_MODE_FILTER, TSYNC
 
@@ -318,4 +316,4 @@ def lock(readable: dict[str, list[str]] | None, scratch: str, filtered: bool) ->
         rules = [(path, mode) for mode, paths in readable.items() for path in paths]
         landlock([*rules, (scratch, WRITE), ("/dev/null", WRITE)])
     if filtered:
-        seccomp()
+        seccomp(seccomp_program(os.getpid(), platform.machine()))
