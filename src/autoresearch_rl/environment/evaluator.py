@@ -9,17 +9,21 @@ the targets, so they are what is compared (DESIGN, "Why the score can be trusted
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from autoresearch_rl.environment.sandbox import Backend
-from autoresearch_rl.environment.serving import FloatArray, IntArray, Refused, serve
+from autoresearch_rl.environment.serving import FloatArray, IntArray, Refused, Use, serve
 from autoresearch_rl.environment.task import Task
 
 TOLERANCE = 1e-4  # nats of a log-probability: room for fp32 rounding between two batch orders
 QUICK_SHARE, QUICK_LEAST = 16, 64  # a score that cannot lead is challenged on one row in 16, at least 64
 CHUNK = 1 << 18  # logits that are reduced at a time: they stay in the processor's cache
+
+
+Ask = Callable[[IntArray, Use], None]  # rows int[N, T] -> their answers, span by span
 
 
 @dataclass(frozen=True)
@@ -81,18 +85,34 @@ def evaluate(
         Refused: the model broke a rule or cannot be served.
         SandboxError: a sandbox could not be started or killed.
     """
-    random, model = np.random.default_rng(seed), (task, backend, script, artifact)
-    nats = np.empty(rows.targets.shape)
+
+    def ask(inputs: IntArray, use: Use) -> None:
+        serve(task, backend, script, artifact, inputs, use)
+
+    return assess(rows, ask, seed, bar)
+
+
+def assess(rows: Rows, ask: Ask, seed: int, bar: float = math.inf) -> Evaluation:
+    """The score of whatever answers.
+
+    Args:
+        ask: has rows answered by something that knows nothing of the rows that were asked before.
+        seed, bar: as for `evaluate`.
+
+    Raises:
+        Refused: the answers depend on more than the past of each row.
+    """
+    random, nats = np.random.default_rng(seed), np.empty(rows.targets.shape)
 
     def score(span: slice, logits: FloatArray) -> None:
         nats[span] = position_nats(logits, rows.targets[span])
 
-    serve(*model, rows.inputs, score)
+    ask(rows.inputs, score)
     bpb, gains = rows.bits_per_byte(nats), surprise(rows) - nats
     count = len(nats) if bpb < bar else min(len(nats), max(QUICK_LEAST, len(nats) // QUICK_SHARE))
     picked, cuts = draw_challenges(gains, count, random)
     challenge = Challenge(rows.targets[picked], nats[picked], cuts)
-    serve(*model, perturb(rows.inputs, picked, cuts, random), challenge.compare)
+    ask(perturb(rows.inputs, picked, cuts, random), challenge.compare)
     return Evaluation(bpb, count, challenge.largest)
 
 
