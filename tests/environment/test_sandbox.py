@@ -32,7 +32,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 def test_the_self_test_holds(backend: Backend) -> None:
     holds = sandbox.check(backend, *escape_targets(load_stdlib()))
-    assert len(holds) == 11
+    assert len(holds) == 12
     assert all(holds.values()), holds
 
 

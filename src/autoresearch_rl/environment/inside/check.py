@@ -69,6 +69,7 @@ def run(sock: socket.socket, frame: wire.Frame) -> None:
         "unix sockets": _refused(socket.socket, socket.AF_UNIX, socket.SOCK_DGRAM),
         "held-out text": all(_refused(_read, path) for path in job["hidden"]),
         "writing outside": all(_refused(_write, path) for path in job["outside"]),
+        "settings of the kernel": _refused(os.open, "/proc/sys/kernel/core_pattern", os.O_WRONLY),
         "new namespaces": _refused(_new_namespace),
         "a session of its own": _refused(os.setsid),
         "memory": _refused(_allocate, job["memory_mb"] + 64),

@@ -56,7 +56,8 @@ def _own_namespaces(scratch_mb: int) -> None:
         os._exit(0)
     lockdown.mount("tmpfs", "/scratch", f"size={scratch_mb}m,nr_inodes=20k,mode=700")
     lockdown.mount("tmpfs", "/dev/shm", "size=1m,nr_inodes=1k")
-    lockdown.mount("proc", "/proc")
+    # Under root the kernel's settings would be writable: for them its user counts, not its capabilities.
+    lockdown.mount("proc", "/proc", writable=False)
 
 
 def _bury(script: int) -> int:

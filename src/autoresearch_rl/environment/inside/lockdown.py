@@ -132,7 +132,7 @@ def _no_new_privileges() -> None:
 # --- namespaces ---------------------------------------------------------------------------------------
 
 _NEW_MOUNTS, _NEW_IPC, _NEW_PIDS = 0x20000, 0x08000000, 0x20000000
-_PRIVATE, _NO_SUID_NO_DEV = 0x4000 | 1 << 18, 2 | 4
+_PRIVATE, _READ_ONLY, _NO_SUID_NO_DEV = 0x4000 | 1 << 18, 1, 2 | 4
 
 
 def new_namespaces() -> None:
@@ -142,9 +142,9 @@ def new_namespaces() -> None:
     _mount(None, "/", None, _PRIVATE, None)
 
 
-def mount(kind: str, path: str, options: str | None = None) -> None:
+def mount(kind: str, path: str, options: str | None = None, writable: bool = True) -> None:
     """Mounts a new file system of a kind that needs no device."""
-    _mount(kind, path, kind, _NO_SUID_NO_DEV, options)
+    _mount(kind, path, kind, _NO_SUID_NO_DEV | (0 if writable else _READ_ONLY), options)
 
 
 def _mount(source: str | None, path: str, kind: str | None, flags: int, options: str | None) -> None:
