@@ -96,8 +96,12 @@ def _task(name: str, corpus: Corpus) -> Check:
 
 def _sandboxes(corpus: Corpus) -> Iterator[Check]:
     view, leaks = leak.closed_view(corpus, sandbox_view(), leak.cache_folder())
-    hidden = f"; hidden: {', '.join(map(str, leaks))}" if leaks else ""
-    yield _check("leaks", True, f"{len(leaks)} readable files held held-out text{hidden}")
+    looked_at = len(leaks) + len(leak.readable(view))
+    hidden = f": {', '.join(map(str, leaks))}" if leaks else ""
+    message = (
+        f"{looked_at:,} readable files, {len(leaks)} hidden for held-out text or for their size unpacked"
+    )
+    yield _check("leaks", True, f"{message}{hidden}")
     troubles = {name: _trouble(name, view, corpus) for name in sandbox.BACKENDS}
     for name, trouble in troubles.items():
         yield _check(name, trouble is None, trouble or "holds: its self-test passed", blocks=False)
