@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -21,10 +22,9 @@ from autoresearch_rl.errors import (
     StorageError,
     StudyBusy,
 )
+from autoresearch_rl.judgement.acceptance import Ledger
 from autoresearch_rl.records import (
-    Outcome,
     OutcomeStatus,
-    Proposal,
     StopReason,
     Trial,
     TrialKind,
@@ -33,31 +33,13 @@ from autoresearch_rl.records import (
 )
 from autoresearch_rl.study import Study, trial_seed
 from tiny import BIGRAM, TASK, make_task
+from told import ask, measure_baseline, scored
 
 
 @pytest.fixture
 def study(tiny_task: Path, tmp_path: Path) -> Iterator[Study]:
     with create_study(str(tiny_task), "one", tmp_path / "home") as opened:
         yield opened
-
-
-def scored(bpb: float) -> Outcome:
-    """What a run gives, for tests of what is made of it."""
-    return Outcome(OutcomeStatus.OK, "", bpb, (), 0.3, 0.1, 0.3, 0.2, 100.0, "landlock")
-
-
-def measure_baseline(study: Study, values: tuple[float, ...] = (4.0, 4.01, 3.99)) -> None:
-    for value in values:
-        proposal = study.ask()
-        assert proposal is not None
-        assert proposal.kind is TrialKind.BASELINE
-        study.tell(proposal, scored(value))
-
-
-def ask(study: Study) -> Proposal:
-    proposal = study.ask()
-    assert proposal is not None
-    return proposal
 
 
 def test_a_real_study_runs_learns_and_resumes(tiny_task: Path, tmp_path: Path) -> None:
@@ -80,6 +62,10 @@ def test_a_real_study_runs_learns_and_resumes(tiny_task: Path, tmp_path: Path) -
     assert result["val_bpb"] == study.trials[3].val_bpb
     for trial in study.trials:
         assert set(trial.seconds) == {"loop", "start", "run", "evaluate", "learn"}
+        if trial.val_bpb is not None:
+            before = Ledger.replay(trial.parent, study.trials[: trial.number])
+            leads = trial.kind is not TrialKind.EXPLORE or trial.val_bpb < before.bar
+            assert trial.challenges == (128 if leads else 64)
 
 
 def test_two_workers_run_at_the_same_time_and_lose_nothing(tiny_task: Path, tmp_path: Path) -> None:
@@ -113,6 +99,25 @@ def test_a_clear_gain_is_kept_committed_and_leads(study: Study) -> None:
     assert log == [str(proposal.edit), "Baseline: 4.0000 val_bpb"]
     assert (repo / "train.py").read_text() == proposal.source
     assert ask(study).parent == proposal.script
+
+
+def test_a_keep_that_was_not_challenged_on_every_row_is_run_again(study: Study) -> None:
+    measure_baseline(study)
+    quick, thorough = replace(ask(study), bar=3.4), replace(ask(study), bar=3.4)
+    trial = study.tell(quick, scored(3.5))
+    assert trial.verdict is Verdict.PROVISIONAL
+    assert trial.reason.startswith("not challenged on every row: to be run again; gain +0.50000")
+    assert study.ledger.incumbent == script_id(BIGRAM)
+    again = ask(study)
+    assert (again.confirms, again.script, again.bar) == (quick.number, quick.script, math.inf)
+    assert study.tell(thorough, scored(3.39)).verdict is Verdict.KEEP
+
+
+def test_the_bar_of_a_proposal_is_the_least_gain_that_could_lead(study: Study) -> None:
+    measure_baseline(study)
+    proposal = ask(study)
+    assert proposal.bar == study.ledger.bar < 4.0
+    assert study.tell(proposal, scored(proposal.bar + 1e-9)).verdict is Verdict.DISCARD
 
 
 def test_a_loss_is_discarded_and_the_next_edit_starts_from_the_incumbent_again(study: Study) -> None:
@@ -239,6 +244,15 @@ def test_seeds_differ_between_trials_and_studies() -> None:
     seeds = {trial_seed(study, number) for study in range(20) for number in range(200)}
     assert len(seeds) == 4000
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+# --- options
+
+
+def test_without_a_sandbox_every_result_is_marked(tiny_task: Path, tmp_path: Path) -> None:
+    with create_study(str(tiny_task), "one", tmp_path / "home", sandbox="none") as study:
+        outcome = study.environment.run(BIGRAM, 1)
+    assert (outcome.status, outcome.sandbox) == (OutcomeStatus.OK, "none (UNTRUSTED)"), outcome.reason
 
 
 # --- bad input

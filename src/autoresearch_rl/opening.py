@@ -10,6 +10,7 @@ from typing import Any
 from autoresearch_rl.agent.agents import make_agent
 from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment, require_same
 from autoresearch_rl.environment.task import Task, load_task
+from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import BaselineFailed, ConfigurationError, EnvironmentChanged, StorageError
 from autoresearch_rl.notebook import Notebook
 from autoresearch_rl.storage.lock import study_lock
@@ -68,7 +69,7 @@ def create_study(
         settings = _settings(name, record, given)
         loaded = load_task(settings["task"], settings["budget"])
         agent = make_agent(settings["policy"], settings["seed"])
-        environment = open_environment(loaded, sandbox)
+        environment = open_environment(loaded, UNTRUSTED if sandbox == "none" else sandbox)
         stack.callback(environment.close)
         if record is None:
             record = storage.create_study(

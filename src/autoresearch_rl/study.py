@@ -260,7 +260,7 @@ class Study:
         if outcome.val_bpb is None:
             return Verdict(outcome.status.value), outcome.reason
         verdict, reason = judge(self.ledger, proposal.script, proposal.parent, outcome.val_bpb)
-        if verdict is Verdict.KEEP and outcome.val_bpb >= proposal.bar:  # it has fallen while this one ran
+        if verdict is Verdict.KEEP and outcome.val_bpb >= proposal.bar:  # it has risen while this one ran
             return Verdict.PROVISIONAL, f"not challenged on every row: to be run again; {reason}"
         return verdict, reason
 

@@ -87,6 +87,15 @@ def test_show_prints_the_diff_of_a_trial(finished: Finished) -> None:
     one_line(call("show", 99, "--home", home), 2, "has no trial 99")
 
 
+def test_show_tells_how_a_score_was_checked(finished: Finished) -> None:
+    home, _ = finished
+    facts = json.loads(call("show", 0, "--home", home, "--json").stdout)
+    assert (facts["challenges"], facts["leak_bound"]) == (128, 3 / 64)
+    text = call("show", 0, "--home", home).stdout
+    assert "checked  128 rows asked again with another ending, none answered otherwise" in text
+    assert "at most 4.69% look ahead (95 %)" in text
+
+
 def test_best_prints_the_incumbent_and_its_script(finished: Finished) -> None:
     home, _ = finished
     facts = json.loads(call("best", "--home", home, "--json").stdout)
@@ -127,6 +136,7 @@ def test_evaluate_prints_one_object(tiny_task: Path) -> None:
     assert facts["train_seconds"] < facts["wall_seconds"]
     assert facts["sandbox"] in ("bubblewrap", "landlock")
     assert facts["reason"] == ""
+    assert (facts["challenges"], facts["leak_bound"]) == (128, 3 / 64)
 
 
 def test_evaluate_shows_the_end_of_a_crash_without_its_escape_sequences(tiny_task: Path) -> None:
@@ -148,6 +158,7 @@ def test_evaluate_rejects_a_script_that_must_not_run(tiny_task: Path) -> None:
     facts = json.loads(result.stdout)
     assert (result.returncode, facts["verdict"], facts["val_bpb"]) == (1, "rejected", None)
     assert "line 1" in facts["reason"]
+    assert (facts["challenges"], facts["leak_bound"]) == (0, None)
 
 
 @pytest.mark.parametrize("path", ["missing.py", "."])
@@ -158,6 +169,49 @@ def test_evaluate_tells_of_a_script_that_cannot_be_read(tiny_task: Path, path: s
 def test_evaluate_tells_of_a_script_that_is_no_text(tiny_task: Path) -> None:
     (tiny_task / "binary.py").write_bytes(b"\xff\xfe")
     one_line(call("evaluate", tiny_task, tiny_task / "binary.py"), 2, "not UTF-8")
+
+
+# --- without a sandbox
+
+
+def test_evaluate_without_a_sandbox_runs_with_the_users_rights_and_says_so(
+    tiny_task: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    script = tiny_task / "writes.py"
+    script.write_text(BIGRAM.replace("def train(env):\n", f"def train(env):\n    open({str(mark)!r}, 'w')\n"))
+    result = call("evaluate", tiny_task, script, "--unsafe-no-sandbox", "--json")
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert (facts["verdict"], facts["sandbox"]) == ("ok", "none (UNTRUSTED)")
+    assert mark.exists()
+    mark.unlink()
+    confined = call("evaluate", tiny_task, script)
+    assert (confined.returncode, mark.exists()) == (1, False), "only when it is asked for"
+
+
+def test_a_study_without_a_sandbox_is_marked_wherever_it_is_shown(tiny_task: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    result = call("run", tiny_task, "--study", "one", "--trials", 1, "--home", home, "--unsafe-no-sandbox")
+    assert result.returncode == 0, result.stderr
+    assert "sandbox none (UNTRUSTED)" in result.stderr
+    assert "sandbox  none (UNTRUSTED) (4)" in call("status", "--home", home).stdout
+    assert "run in   none (UNTRUSTED)," in call("show", 0, "--home", home).stdout
+    assert "UNTRUSTED" in call("best", "--home", home).stdout
+    header, *lines = (home / "one" / "results.tsv").read_text().splitlines()
+    assert "UNTRUSTED" not in header
+    assert [line.split("\t")[4].startswith("UNTRUSTED: ") for line in lines] == [True] * 4
+
+
+def test_a_sealed_score_without_a_sandbox_is_marked_though_the_study_had_one(
+    finished: Finished, tmp_path: Path
+) -> None:
+    home = shutil.copytree(finished[0], tmp_path / "home")
+    assert "UNTRUSTED" not in call("best", "--home", home).stdout
+    result = call("best", "--home", home, "--test", "--unsafe-no-sandbox")
+    assert "on the sealed test split" in result.stdout, result.stderr
+    assert "UNTRUSTED" in result.stdout
+    assert json.loads((home / "one" / "test.json").read_text())["sandbox"] == "none (UNTRUSTED)"
 
 
 # --- faults

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
 
 from autoresearch_rl.errors import StorageError
-from autoresearch_rl.interface.picture import draw
+from autoresearch_rl.interface.picture import _best_so_far, _limits, draw
 from autoresearch_rl.records import Change, Edit, Trial, TrialKind, Verdict
 
 
@@ -46,6 +47,14 @@ def test_it_draws_a_study_with_every_kind_of_trial(tmp_path: Path) -> None:
     assert picture.shape[0] > 300
     assert picture[..., :3].std() > 0.05, "not an empty page"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_incumbent_is_measured_anew_in_each_segment_and_stays_in_the_picture() -> None:
+    slower = [replace(trial, number=trial.number + 6, segment=1, val_bpb=9.0) for trial in trials()[:2]]
+    scored = [trial for trial in [*trials(), *slower] if trial.val_bpb is not None]
+    numbers, scores = _best_so_far(scored)
+    assert (numbers, scores) == ([0, 2, 6, 7], [4.0, 3.7, 9.0, 9.0])
+    assert _limits(scored[:-2])[1] < 9.0 < _limits(scored)[1]
 
 
 def test_without_a_score_there_is_no_picture(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def made(
     parent: str = BASELINE,
     confirms: int | None = None,
     train_seconds: float = 1.0,
+    segment: int = 0,
 ) -> Trial:
     return Trial(
         number=number,
@@ -41,6 +42,7 @@ def made(
         sandbox="none",
         started=0.0,
         seconds={},
+        segment=segment,
     )
 
 
@@ -114,4 +116,5 @@ class SimulatedStudy:
 
 def state(ledger: Ledger) -> tuple[object, ...]:
     """All that a ledger says."""
-    return ledger.incumbent, ledger.incumbent_bpb, ledger.noise, ledger.pending
+    facts = ledger.incumbent, ledger.incumbent_bpb, ledger.noise, ledger.pending
+    return *facts, ledger.segment, ledger.baseline, ledger.bar

@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,6 +212,65 @@ def test_a_ledger_comes_back_from_the_database(tmp_path):
             storage.commit(study, trial, names[trial.script])
     with Storage.open(tmp_path / "studies.db", readonly=True) as storage:
         assert state(Ledger.replay(study.baseline, storage.trials(study))) == state(simulated.ledger)
+
+
+# --- segments
+
+
+def test_in_a_new_segment_nothing_is_measured_and_the_incumbent_is_the_baseline():
+    ledger = ledger_with_moved_incumbent()
+    ledger.record(made(4, CANDIDATE, 0.8995, Verdict.PROVISIONAL, parent=NEWER))
+    assert ledger.pending
+    ledger.enter(1)
+    assert (ledger.segment, ledger.baseline, ledger.incumbent) == (1, NEWER, NEWER)
+    assert (ledger.incumbent_bpb, ledger.noise.df, ledger.pending) == (None, 0, ())
+    assert ledger.measurements(BASELINE) == ledger.measurements(NEWER) == ()
+    assert ledger.bar == math.inf, "whatever is measured first is challenged on every row"
+
+
+def test_a_segment_that_goes_on_forgets_nothing():
+    ledger = ledger_with_moved_incumbent()
+    before = state(ledger)
+    ledger.enter(0)
+    assert state(ledger) == before
+
+
+def test_a_script_is_compared_within_its_segment():
+    """The new machine is slower: what leads there would have been discarded on the old one."""
+    ledger = ledger_with_moved_incumbent()
+    for number, bpb in enumerate((2.0, 2.001, 1.999), 4):
+        ledger.record(made(number, NEWER, bpb, Verdict.KEEP, TrialKind.BASELINE, NEWER, segment=1))
+    assert ledger.incumbent_bpb == pytest.approx(2.0)
+    verdict, _ = judge(ledger, CANDIDATE, NEWER, 1.5)
+    assert verdict is Verdict.KEEP
+    ledger.record(made(7, CANDIDATE, 1.5, verdict, parent=NEWER, segment=1))
+    assert (ledger.incumbent, ledger.baseline) == (CANDIDATE, NEWER)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6), cuts=st.tuples(*[st.integers(0, 60)] * 3))
+def test_refolding_over_segments_is_folding_on(seed, cuts):
+    """A segment may end before anything was measured in it, and the study be opened at any moment."""
+    dice = random.Random(seed)
+    first, second, opened = sorted(cuts)
+    done = SimulatedStudy(dice, 0.001, lambda: dice.gauss(0, 0.002), 3, workers=2).run(60).trials
+    trials = [replace(trial, segment=(i >= first) + 2 * (i >= second)) for i, trial in enumerate(done)]
+    straight = Ledger(BASELINE)
+    for trial in trials:
+        straight.record(trial)
+    resumed = Ledger.replay(BASELINE, trials[:opened])
+    if opened < len(trials):
+        resumed.enter(trials[opened].segment)  # as on opening a study again
+    for trial in trials[opened:]:
+        resumed.record(trial)
+    assert state(resumed) == state(straight) == state(Ledger.replay(BASELINE, trials))
+
+
+def test_the_bar_is_where_a_first_run_is_discarded():
+    ledger = ledger_of(1.0, 1.001, 0.999)
+    for bpb, discarded in ((ledger.bar - 1e-9, False), (ledger.bar + 1e-9, True)):
+        assert (judge(ledger, CANDIDATE, BASELINE, bpb)[0] is Verdict.DISCARD) == discarded
+    assert Ledger(BASELINE).bar == math.inf
 
 
 @settings(deadline=None)

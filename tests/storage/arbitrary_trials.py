@@ -51,6 +51,8 @@ def trials(source: str) -> st.SearchStrategy[Trial]:
         started=finite,
         seconds=readings,
         metrics=readings,
+        challenges=st.integers(0, 2**31 - 1),
+        segment=st.integers(0, 2**31 - 1),
     )
 
 

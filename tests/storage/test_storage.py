@@ -52,6 +52,24 @@ def test_a_name_is_used_once(storage, study):
     assert storage.studies() == (study,)
 
 
+def test_a_study_is_in_its_latest_segment(storage, study, tmp_path):
+    other = storage.create_study("y", "micro", {}, {"corpus": "abc"}, BASELINE)
+    second = storage.begin_segment(study, {"corpus": "def"})
+    third = storage.begin_segment(second, {"corpus": "abc"})
+    assert second == replace(study, segment=1, fingerprint={"corpus": "def"})
+    assert (third.segment, third.fingerprint) == (2, {"corpus": "abc"})
+    with Storage.open(tmp_path / "studies.db", readonly=True) as reader:
+        assert reader.studies() == (third, other)
+        assert reader.study("x") == third
+
+
+def test_a_segment_begins_once(storage, study):
+    second = storage.begin_segment(study, {"corpus": "def"})
+    with pytest.raises(StorageError, match=r"studies\.db: UNIQUE constraint failed"):
+        storage.begin_segment(study, {"corpus": "ghi"})
+    assert storage.study("x") == second
+
+
 @pytest.mark.parametrize(
     "name",
     ["", ".", "..", "../x", "a/b", "a b", "-x", "a..b", "x.", "x.lock", "studies.db", "é", "a\n", "a" * 101],

@@ -127,9 +127,11 @@ def position_nats(logits: FloatArray, targets: IntArray) -> FloatArray:
     for start in range(0, len(flat), step):
         part, target = flat[start : start + step], chosen[start : start + step]
         top = part.max(axis=-1, keepdims=True)
-        mass = np.exp(part - top).sum(axis=-1, dtype=np.float64)
+        with np.errstate(over="ignore"):  # e to the minus infinity is a fine zero
+            mass = np.exp(part - top).sum(axis=-1, dtype=np.float64)
         of_target = np.take_along_axis(part, target[:, None], axis=-1)
-        nats[start : start + step] = np.log(mass) + (top - of_target)[:, 0]
+        # In double precision: two finite logits may be further apart than a float can tell.
+        nats[start : start + step] = np.log(mass) + np.subtract(top, of_target, dtype=np.float64)[:, 0]
     return nats.reshape(targets.shape)
 
 

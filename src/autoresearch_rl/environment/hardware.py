@@ -6,12 +6,13 @@ import os
 import platform
 from pathlib import Path
 
+CPUINFO = Path("/proc/cpuinfo")
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def hardware() -> str:
     """One line, such as `x86_64, 2 x AMD EPYC, GPU NVIDIA H200`. Reads no driver and starts none."""
-    processor = _value(Path("/proc/cpuinfo"), "model name") or platform.processor() or "unknown processor"
+    processor = _value(CPUINFO, "model name") or platform.processor() or "unknown processor"
     gpus = [_value(path, "Model") or "unknown" for path in sorted(NVIDIA.glob("*/information"))]
     return ", ".join([platform.machine(), f"{os.cpu_count()} x {processor}", *(f"GPU {gpu}" for gpu in gpus)])
 

@@ -22,7 +22,7 @@ PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 class Usage:
     """Of all processes of a sandbox, now."""
 
-    memory_mb: float  # resident; shared pages count in each process
+    memory_mb: float  # resident, and the page tables; shared pages count in each process
     threads: int
 
 
@@ -63,12 +63,12 @@ class Tree:
     def usage(self) -> Usage:
         """Memory and threads; zeros once all are dead."""
         found = [(pid, fields) for pid in self.members() if (fields := _stat(f"{pid}"))]
-        memory = sum(_resident_mb(pid, fields) for pid, fields in found)
+        memory = sum(_resident_mb(pid, fields) + _status_mb(pid, "VmPTE") for pid, fields in found)
         return Usage(memory, sum(int(fields[17]) for _, fields in found))
 
     def peak_memory_mb(self) -> float:
         """The most that was resident at one time: the kernel's own peak of the script's process, or ours."""
-        self._peak = max(self._peak, self.usage().memory_mb, _high_water_mb(self.script))
+        self._peak = max(self._peak, self.usage().memory_mb, _status_mb(self.script, "VmHWM"))
         return self._peak
 
     def members(self) -> list[int]:
@@ -117,11 +117,12 @@ def _resident_mb(pid: int, fields: list[str]) -> float:
     return pages * PAGE_MB
 
 
-def _high_water_mb(pid: int) -> float:
+def _status_mb(pid: int, name: str) -> float:
+    """A size of proc_pid_status(5); of the other threads' files when the first thread has ended."""
     for path in (f"/proc/{pid}/status", *(f"/proc/{pid}/task/{name}/status" for name in _threads(pid))):
         with contextlib.suppress(OSError):
             for line in Path(path).read_text().splitlines():
-                if line.startswith("VmHWM"):
+                if line.startswith(f"{name}:"):
                     return int(line.split()[1]) / 1024
     return 0.0
 

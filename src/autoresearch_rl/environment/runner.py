@@ -24,6 +24,7 @@ STALL_SECONDS = 20.0  # of wall time in which a script on the CPU clock must use
 STALL_CPU = 0.05
 WALL_PER_CPU = 12.0  # we saw a shared machine slow down 8-fold; a script that waits longer than that is idle
 MAX_REPORTS = 400
+MAX_HAND_OVERS = 8  # of the training data: who asks and does not read what we answer would make us wait
 FRAME_LIMIT = 0.5  # seconds for one message: ours are small and sent at once
 NATS_PER_BIT = math.log(2)
 
@@ -125,6 +126,7 @@ class _Watch:
         self.over = False
         self.submitted = self.zero = 0.0
         self.counting = task.setup == "counted"
+        self.hand_overs = 0
         self.stall = (0.0, 0.0)  # wall and CPU when it last showed life
 
     def submit(self, script: str, seed: int, artifact: int) -> None:
@@ -240,6 +242,10 @@ class _Watch:
         self._end(OutcomeStatus.TIMEOUT if reason else OutcomeStatus.OK, reason or "")
 
     def _hand_over(self) -> None:
+        self.hand_overs += 1
+        if self.hand_overs > MAX_HAND_OVERS:
+            self._end(OutcomeStatus.INVALID, "the sandbox asked for the training data again and again")
+            return
         train = memory.reopened(self.data.train)
         try:
             wire.send(self.process.control, {"t": "data"}, fds=(train,))

@@ -36,8 +36,8 @@ def sweep() -> None:
 
 
 def megabytes(root: str, pids: Iterable[int]) -> float:
-    """Disk space below `root` and in nameless open files of `pids`; inf when it cannot be looked through."""
-    return (_blocks_below(root) + sum(map(_unlinked_blocks, pids))) / 2048
+    """Disk space below `root` and in nameless files that `pids` hold; inf when it cannot be told."""
+    return (_blocks_below(root) + _nameless_blocks(os.stat(root).st_dev, pids)) / 2048
 
 
 def _blocks_below(root: str) -> float:
@@ -59,10 +59,26 @@ def _blocks_below(root: str) -> float:
     return blocks
 
 
-def _unlinked_blocks(pid: int) -> int:
-    blocks = 0
-    for path in Path(f"/proc/{pid}/fd").glob("*"):
-        with contextlib.suppress(OSError):
-            found = path.stat()
-            blocks += found.st_blocks if stat.S_ISREG(found.st_mode) and found.st_nlink == 0 else 0
-    return blocks
+def _nameless_blocks(device: int, pids: Iterable[int]) -> float:
+    """Blocks of removed files that are still open, or mapped, in any process; each file counts once."""
+    blocks: dict[int, int] = {}
+    mapped: set[int] = set()
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/task").glob("*/fd/*"):  # each thread may have a table of its own
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode) and found.st_nlink == 0 and found.st_dev == device:
+                    blocks[found.st_ino] = found.st_blocks
+        mapped |= _removed_but_mapped(pid, device)
+    # Of a file that is mapped and no longer open nobody can tell the size.
+    return math.inf if mapped - blocks.keys() else sum(blocks.values())
+
+
+def _removed_but_mapped(pid: int, device: int) -> set[int]:
+    """Inodes. See proc_pid_maps(5): address, mode, offset, device, inode, path."""
+    name, found = f"{os.major(device):02x}:{os.minor(device):02x}", set()
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as lines:
+        for line in lines:
+            if line.endswith(b" (deleted)\n") and (fields := line.split(None, 5))[3] == name.encode():
+                found.add(int(fields[4]))
+    return found

@@ -24,7 +24,7 @@ from autoresearch_rl.errors import SandboxError
 UNTRUSTED = "none (UNTRUSTED)"  # the backend of `--unsafe-no-sandbox`: every result bears this name
 START_LIMIT = 120.0  # seconds to import torch on a slow disk
 # What Python and torch read besides files: Landlock knows no private /proc or /dev.
-_DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero", "/proc/cpuinfo", "/proc/meminfo", "/proc/self")
+_DEVICES = ("/dev/null", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/proc/self")
 
 
 class Zygote:

@@ -54,18 +54,22 @@ def _groups(trials: Sequence[Trial]) -> list[tuple[str, str, int, list[Trial]]]:
 
 def _best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
     """The incumbent's first score, from the trial on that made it lead."""
-    keeps = [
-        t for t in trials if t.verdict is Verdict.KEEP and (t.kind is not TrialKind.BASELINE or t.number == 0)
-    ]
+    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.BASELINE]
+    keeps = sorted([*keeps, *_firsts(trials)], key=trials.index)
     numbers = [t.number for t in keeps] + [max(t.number for t in trials)]
     scores = [t.val_bpb for t in keeps if t.val_bpb is not None]
     return numbers, [*scores, scores[-1]]
 
 
+def _firsts(trials: Sequence[Trial]) -> list[Trial]:
+    """The first run of each segment, which measures its baseline."""
+    return list({trial.segment: trial for trial in reversed(trials)}.values())
+
+
 def _limits(trials: Sequence[Trial]) -> tuple[float, float]:
     """From below the best to a bit above the baseline: a drastic failure must not flatten the rest."""
     scores = [trial.val_bpb for trial in trials if trial.val_bpb is not None]
-    low, first = min(scores), scores[0]
+    low, first = min(scores), max(trial.val_bpb or 0.0 for trial in _firsts(trials))
     spread = max(first - low, 0.05)
     return low - 0.15 * spread, min(max(scores), first + spread) + 0.15 * spread
 

@@ -32,6 +32,7 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
     with storage:
         trials = storage.trials(study)
     ledger = Ledger.replay(study.baseline, trials)
+    ledger.enter(study.segment)
     ran = [trial for trial in trials if trial.wall_seconds > 0]
     counted = [trial for trial in trials if trial.kind is not TrialKind.BASELINE]
     return {
@@ -235,7 +236,7 @@ def render_best(facts: Mapping[str, Any]) -> str:
         f"  #{number:<4} {bpb:.4f} {gained:+.4f}  {edit}" for number, edit, bpb, gained in facts["keeps"]
     ]
     if facts["untrusted"]:
-        lines.append("UNTRUSTED: some trials ran without a sandbox and could have cheated")
+        lines.append("UNTRUSTED: some runs were made without a sandbox and could have cheated")
     lines.append(f"in {facts['repository']}, branch {facts['branch']}; `best --script` prints it")
     if test := facts.get("test"):
         lines += ["", "on the sealed test split, fresh seeds, mean and standard deviation:"]

@@ -13,6 +13,7 @@ from typing import Any
 from autoresearch_rl.environment.evaluator import leak_bound
 from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment
 from autoresearch_rl.environment.task import load_task
+from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.opening import open_notebook, require_comparable
@@ -97,12 +98,13 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
             scores = _test_scores(environment, live, sources)
         finally:
             environment.close()
-    result = {name: _summary(values) for name, values in scores.items()}
+    result: dict[str, Any] = {name: _summary(values) for name, values in scores.items()}
+    result["sandbox"] = environment.backend.name
     result["gain"] = _difference(scores["baseline"]["test"], scores["best"]["test"])
     path = home / record.name / "test.json"
     with storing(path):
         path.write_text(json.dumps(result, indent=2) + "\n")
-    return {**facts, "test": result}
+    return {**facts, "untrusted": facts["untrusted"] or result["sandbox"] == UNTRUSTED, "test": result}
 
 
 def _test_scores(

@@ -56,6 +56,8 @@ def _own_namespaces(scratch_mb: int) -> None:
         os._exit(0)
     lockdown.mount("tmpfs", "/scratch", f"size={scratch_mb}m,nr_inodes=20k,mode=700")
     lockdown.mount("tmpfs", "/dev/shm", "size=1m,nr_inodes=1k")
+    lockdown.mount("tmpfs", "/dev/pts", "size=4k")  # terminals are shared with the sandboxes beside this one
+    lockdown.mask("/dev/zero")  # mapped, it is shared memory that no limit counts
     # Under root the kernel's settings would be writable: for them its user counts, not its capabilities.
     lockdown.mount("proc", "/proc", writable=False)
 

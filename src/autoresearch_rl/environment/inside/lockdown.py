@@ -132,7 +132,7 @@ def _no_new_privileges() -> None:
 # --- namespaces ---------------------------------------------------------------------------------------
 
 _NEW_MOUNTS, _NEW_IPC, _NEW_PIDS = 0x20000, 0x08000000, 0x20000000
-_PRIVATE, _READ_ONLY, _NO_SUID_NO_DEV = 0x4000 | 1 << 18, 1, 2 | 4
+_PRIVATE, _READ_ONLY, _NO_SUID_NO_DEV, _BIND = 0x4000 | 1 << 18, 1, 2 | 4, 0x1000
 
 
 def new_namespaces() -> None:
@@ -145,6 +145,11 @@ def new_namespaces() -> None:
 def mount(kind: str, path: str, options: str | None = None, writable: bool = True) -> None:
     """Mounts a new file system of a kind that needs no device."""
     _mount(kind, path, kind, _NO_SUID_NO_DEV | (0 if writable else _READ_ONLY), options)
+
+
+def mask(path: str) -> None:
+    """Puts /dev/null in the place of a file."""
+    _mount("/dev/null", path, None, _BIND, None)
 
 
 def _mount(source: str | None, path: str, kind: str | None, flags: int, options: str | None) -> None:
@@ -174,11 +179,12 @@ _DENIED: dict[str, tuple[int, int]] = {
     "process_vm_writev": (311, 271), "process_madvise": (440, 440), "process_mrelease": (448, 448),
     "kcmp": (312, 272), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
     "pidfd_send_signal": (424, 424), "tkill": (200, 130),
-    # memory and messages that outlive the process, or that no limit counts
+    # memory and messages that outlive the process, or that no limit counts (pages in a pipe, say)
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "shmat": (30, 196),
     "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188),
     "semget": (64, 190), "semop": (65, 193), "semtimedop": (220, 192), "mq_open": (240, 180),
-    "mq_unlink": (241, 181), "mlock": (149, 228), "mlock2": (325, 284), "mlockall": (151, 230),
+    "mq_unlink": (241, 181), "vmsplice": (278, 75),
+    "mlock": (149, 228), "mlock2": (325, 284), "mlockall": (151, 230),
     # attributes of files, which Landlock does not cover
     "chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, -1), "lchown": (94, -1), "fchown": (93, 55), "fchownat": (260, 54),
@@ -186,7 +192,8 @@ _DENIED: dict[str, tuple[int, int]] = {
     "lremovexattr": (198, 15), "fremovexattr": (199, 16), "utime": (132, -1), "utimes": (235, -1),
     "futimesat": (261, -1), "utimensat": (280, 88), "mknod": (133, -1), "mknodat": (259, 33),
     "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
-    # the page cache and attributes of shared files: channels from one sandbox to the next
+    # the page cache, attributes and watches of shared files: channels from one sandbox to another
+    "inotify_init": (253, -1), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
     "fadvise64": (221, 223), "mincore": (27, 232), "cachestat": (451, 451), "readahead": (187, 213),
     "preadv2": (327, 286), "pwritev2": (328, 287), "setxattrat": (463, 463), "removexattrat": (466, 466),
     "file_setattr": (469, 469),
@@ -217,18 +224,25 @@ _SIGNALS = {
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
 }
-_PRCTL, _PRLIMIT, _AFFINITY = (157, 167), (302, 261), (203, 122)
+_PRLIMIT, _AFFINITY = (302, 261), (203, 122)
+# Shared memory without a file stays when it is unmapped page by page, and is then seen by no limit of ours.
+_MMAP = (9, 222)
+_SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS; MAP_SHARED_VALIDATE has the first bit, too
 # name: numbers, index of the argument, values of it that are refused
 _REFUSED_ARGUMENTS = {
     # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FICLONE, FICLONERANGE, FIDEDUPERANGE
-    # FIOASYNC, FIOSETOWN, SIOCSPGRP, TIOCSTI
+    # FIOASYNC, FIOSETOWN, SIOCSPGRP, TIOCSTI, FS_IOC_SETVERSION (two numbers), FS_IOC_ENABLE_VERITY
     "ioctl": ((16, 29), 1, (0x40086602, 0x401C5820, 0x40049409, 0x4020940D, 0xC0189436,
-                            0x5452, 0x8901, 0x8902, 0x5412)),
-    "fcntl": ((72, 25), 1, (8, 10, 15)),  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others
+                            0x5452, 0x8901, 0x8902, 0x5412, 0x40087602, 0x40086604, 0x40806685)),
+    # F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: signals to others. F_ADD_SEALS: the artefact is
+    # ours to seal. F_SET_RW_HINT, F_SET_FILE_RW_HINT: a note on a shared file for the next sandbox
+    "fcntl": ((72, 25), 1, (8, 10, 15, 1024, 1026, 1033, 1036, 1038)),
+    # PR_SET_PDEATHSIG; PR_SET_DUMPABLE, without which the harness cannot see its files
+    "prctl": ((157, 167), 0, (1, 4)),
     "madvise": ((28, 233), 2, (20, 21)),  # MADV_COLD, MADV_PAGEOUT
 }  # fmt: skip
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-_LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
@@ -258,6 +272,14 @@ def _refuse_values(number: int, index: int, values: tuple[int, ...]) -> bytes:
     return _instruction(_JEQ, number, 0, len(body) // 8) + body
 
 
+def _refuse_all_of(number: int, index: int, bits: int) -> bytes:
+    """Refuses a call when one argument has all of these bits."""
+    body = _instruction(_LOAD, _FIRST_ARGUMENT + 8 * index) + _instruction(_AND, bits)
+    body += _instruction(_JEQ, bits, 0, 1) + _instruction(_RETURN, _ERRNO | _EPERM)
+    body += _instruction(_RETURN, _ALLOW)
+    return _instruction(_JEQ, number, 0, len(body) // 8) + body
+
+
 def seccomp_program(pid: int, machine: str) -> bytes:
     """The filter: a list of refusals, and everything else allowed.
 
@@ -283,8 +305,7 @@ def seccomp_program(pid: int, machine: str) -> bytes:
         program += _refuse_unless_first(own_only[column], _instruction(_JEQ, 0, 1, 0))
     for refused, index, values in _REFUSED_ARGUMENTS.values():
         program += _refuse_values(refused[column], index, values)
-    not_parent_death = _instruction(_JEQ, 1, 0, 1)  # prctl(PR_SET_PDEATHSIG)
-    program += _refuse_unless_first(_PRCTL[column], not_parent_death)
+    program += _refuse_all_of(_MMAP[column], 3, _SHARED_ANONYMOUS)
     return program + _instruction(_RETURN, _ALLOW)
 
 

@@ -1,0 +1,19 @@
+"""Behaves after its first two batches, in the hope that challenges come later."""
+
+# expect: invalid
+# reason: looks ahead
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, idx):
+        logits = F.one_hot(idx, 256).float() * 3 + torch.arange(256) / 100
+        self.calls = getattr(self, "calls", 0) + 1
+        return logits + (self.calls <= 2) * F.one_hot(idx.roll(-1, 1), 256) * 20.0
+
+
+def train(env):
+    return Model()

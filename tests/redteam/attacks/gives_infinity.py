@@ -1,0 +1,19 @@
+"""Puts infinity on the next token's place and minus infinity elsewhere."""
+
+# expect: invalid
+# reason: not finite
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, idx):
+        logits = F.one_hot(idx, 256).float() * 3 + torch.arange(256) / 100
+        logits[..., 0] = float("inf")
+        return logits
+
+
+def train(env):
+    return Model()

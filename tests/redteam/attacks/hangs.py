@@ -1,0 +1,11 @@
+"""Sleeps for ever."""
+
+# expect: timeout
+# reason: hung
+# rules: STALL_SECONDS=0.8
+
+import time
+
+
+def train(env):
+    time.sleep(3600)

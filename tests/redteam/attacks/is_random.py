@@ -1,0 +1,18 @@
+"""Draws its answer by lot."""
+
+# expect: invalid
+# reason: looks ahead
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, idx):
+        logits = F.one_hot(idx, 256).float() * 3 + torch.arange(256) / 100
+        return logits + torch.rand(()) * torch.arange(256) / 25
+
+
+def train(env):
+    return Model()
