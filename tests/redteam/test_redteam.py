@@ -116,6 +116,9 @@ def require_verdict(attack: Attack, outcome: Outcome, trained: float, fixed: flo
     assert attack.reason in outcome.reason
     assert len(outcome.log) < LOG_LIMIT
     assert "\x1b" not in outcome.reason + outcome.log
+    told = [value for scalars in outcome.scalars for value in scalars.values()]
+    told += [value for probe in outcome.probes for value in (probe.seconds, probe.bpb)]
+    assert all(map(math.isfinite, told))
     if outcome.status is not OutcomeStatus.OK:
         assert outcome.val_bpb is None
         return

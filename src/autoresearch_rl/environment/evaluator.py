@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoresearch_rl.environment.sandbox import Backend
-from autoresearch_rl.environment.serving import FloatArray, IntArray, Refused, Use, serve
+from autoresearch_rl.environment.serving import FloatArray, IntArray, Refused, Trained, Use, serve
 from autoresearch_rl.environment.task import Task
 
 TOLERANCE = 1e-4  # nats of a log-probability: room for fp32 rounding between two batch orders
@@ -71,13 +71,11 @@ def leak_bound(challenges: int) -> float:
 
 
 def evaluate(
-    task: Task, backend: Backend, script: str, artifact: int, rows: Rows, seed: int, bar: float = math.inf
+    task: Task, backend: Backend, model: Trained, rows: Rows, seed: int, bar: float = math.inf
 ) -> Evaluation:
     """Scores a trained model.
 
     Args:
-        script: the source that trained it; the servers need its classes.
-        artifact: descriptor of the frozen model file.
         seed: of the challenges; the script must not know it.
         bar: a score below it, in bits per byte, may come to lead: every row is then challenged.
 
@@ -87,7 +85,7 @@ def evaluate(
     """
 
     def ask(inputs: IntArray, use: Use) -> None:
-        serve(task, backend, script, artifact, inputs, use)
+        serve(task, backend, model, inputs, use)
 
     return assess(rows, ask, seed, bar)
 

@@ -19,7 +19,7 @@ from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox
 from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
 from autoresearch_rl.environment.hardware import hardware
 from autoresearch_rl.environment.log import clean
-from autoresearch_rl.environment.serving import Refused
+from autoresearch_rl.environment.serving import Refused, Trained
 from autoresearch_rl.environment.task import Task
 from autoresearch_rl.environment.view import sandbox_view
 from autoresearch_rl.errors import EnvironmentChanged
@@ -70,7 +70,9 @@ class FrozenEnvironment:
         began = time.monotonic()
         try:
             on_progress(runner.Progress("evaluate", run.train_seconds, self.task.seconds))
-            scores = {split: self._score(script, run.artifact, split, bar) for split in splits}
+            spare = self.task.seconds + self.task.grace - run.train_seconds
+            model = Trained(script, run.artifact, spare)
+            scores = {split: self._score(model, split, bar) for split in splits}
             first = scores.pop(splits[0])
             extra = {split: score.bpb for split, score in scores.items()}
             outcome = replace(outcome, val_bpb=first.bpb, challenges=first.challenges, extra_bpb=extra)
@@ -81,9 +83,9 @@ class FrozenEnvironment:
             os.close(run.artifact)
         return replace(outcome, evaluate_seconds=time.monotonic() - began)
 
-    def _score(self, script: str, artifact: int, split: str, bar: float) -> evaluator.Evaluation:
+    def _score(self, model: Trained, split: str, bar: float) -> evaluator.Evaluation:
         seed = int.from_bytes(os.urandom(8), "big")
-        return evaluator.evaluate(self.task, self.backend, script, artifact, self.rows[split], seed, bar)
+        return evaluator.evaluate(self.task, self.backend, model, self.rows[split], seed, bar)
 
     def _outcome(self, run: runner.Run, started: float) -> Outcome:
         return Outcome(

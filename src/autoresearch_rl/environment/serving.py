@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -32,7 +33,8 @@ BATCH_ROWS = 16  # what a processor's cache holds of a small model's activations
 TICK = 0.1  # seconds between two looks at a silent server
 FRAME_LIMIT = 30.0  # seconds for one answer, once it has begun
 SECONDS_PER_TOKEN = 6e-5  # CPU seconds of serving always allowed: a million parameters take half of it
-SLOW_FIRST = 4.0  # how many times the median the first batch may take: what is put off must not be training
+SHARE_FOR_SERVING = 0.5  # of the budget, is allowed, too: it is spread evenly over many batches
+LEAST_START = 0.1  # CPU seconds always allowed to load a model and to warm up
 
 
 class Refused(Exception):
@@ -43,12 +45,25 @@ class Refused(Exception):
         self.crash = crash
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training run has left.
+
+    Args:
+        script: the source that trained it; the servers need its classes.
+        artifact: descriptor of the frozen model file.
+        spare: CPU seconds of budget and grace that the run has not used.
+    """
+
+    script: str
+    artifact: int
+    spare: float
+
+
 Use = Callable[[slice, FloatArray], None]
 
 
-def serve(
-    task: Task, backend: sandbox.Backend, script: str, artifact: int, inputs: IntArray, use: Use
-) -> None:
+def serve(task: Task, backend: sandbox.Backend, model: Trained, inputs: IntArray, use: Use) -> None:
     """Has all rows answered.
 
     Args:
@@ -63,12 +78,12 @@ def serve(
 
     def work() -> None:
         try:
-            with Server(task, backend, script, artifact) as server:
+            with Server(task, backend, model) as server:
                 while spans:
                     with suppress(IndexError):  # another server took the last one
                         span = spans.popleft()
                         use(span, server.answer(inputs[span]))
-                server.require_even_work()
+                server.require_no_training()
         finally:
             spans.clear()  # after a refusal the others need not go on
 
@@ -86,15 +101,15 @@ def _spans(task: Task, rows: int) -> Iterator[slice]:
 class Server:
     """A model being served. Use as a context manager: leaving it kills the sandbox."""
 
-    def __init__(self, task: Task, backend: sandbox.Backend, script: str, artifact: int) -> None:
+    def __init__(self, task: Task, backend: sandbox.Backend, model: Trained) -> None:
         self._task, self._tokens = task, 0
+        self._allowed_start = max(LEAST_START, model.spare)
         self._sandbox = backend.start("server", self._limits())
         try:
-            self._load(script, artifact)
+            self._load(model)
         except BaseException:
             self.__exit__()
             raise
-        self._spent = [self._sandbox.cpu_seconds()]
         self._deadline = time.monotonic() + task.deadline
 
     def __enter__(self) -> Self:
@@ -112,21 +127,16 @@ class Server:
             cpu_seconds=math.ceil(task.startup_limit + task.deadline),
         )
 
-    def _load(self, script: str, artifact: int) -> None:
-        task, fd = self._task, memory.reopened(artifact)
-        job = {"script": script, "threads": 1}
-        job |= {"vocab_size": task.vocab_size, "seq_len": task.seq_len}
+    def _load(self, model: Trained) -> None:
+        task, fd = self._task, memory.reopened(model.artifact)
+        job = {"script": model.script, "threads": 1, "vocab_size": task.vocab_size, "seq_len": task.seq_len}
         before = self._sandbox.cpu_seconds()
         try:
             self._sandbox.submit(job, (fd,))
         finally:
             os.close(fd)
         self._expect("loaded", time.monotonic() + task.deadline, 0)
-        if (spent := self._sandbox.cpu_seconds() - before) > task.grace:
-            raise Refused(
-                f"the model took {spent:.1f} CPU s to load, {task.grace:.1f} s are allowed: "
-                "training ends with `train`"
-            )
+        self._spent = [before, self._sandbox.cpu_seconds()]
 
     def answer(self, rows: IntArray) -> FloatArray:
         """Logits float32[B, T, V], finite, of int[B, T] rows.
@@ -181,23 +191,25 @@ class Server:
                     f"the model's server: no answer before the deadline of {self._task.deadline:g} s"
                 )
 
-    def require_even_work(self) -> None:
-        """Serving must not hide training: neither in the first batch nor in all together.
+    def require_no_training(self) -> None:
+        """Training ends with `train`: what serving costs beyond answering has to fit into the unused budget.
 
-        What is trained in between batches shows as a difference between servers.
+        Answering costs every batch the same. What a model does before its first answer, it can do unseen; so
+        that counts, and a cheat that makes all batches as slow pays many times over. What it does later
+        changes its answers, and the other server's differ.
 
         Raises:
             Refused: it took too much CPU time.
         """
-        task, seconds = self._task, np.diff(self._spent)
-        if not len(seconds):
-            return
-        first, total = float(seconds[0]), float(seconds.sum())
-        usual = float(np.median(seconds[1:])) if len(seconds) > 1 else first
-        if first > SLOW_FIRST * usual + task.grace:
+        load, *batches = np.diff(self._spent).tolist()
+        usual = float(np.median(batches[1:])) if len(batches) > 1 else sum(batches)
+        start = load + max(0.0, batches[0] - usual) if batches else load
+        if start > self._allowed_start:
             raise Refused(
-                f"the model took {first:.1f} CPU s for its first batch and {usual:.2f} s for the others"
+                f"the model took {start:.2f} CPU s to load and to warm up, {self._allowed_start:.2f} s are "
+                "left of its budget: training ends with `train`"
             )
-        allowed = max(task.seconds + task.grace, SECONDS_PER_TOKEN * self._tokens)
+        task, total = self._task, sum(batches)
+        allowed = max(SHARE_FOR_SERVING * task.seconds, SECONDS_PER_TOKEN * self._tokens)
         if total > allowed:
             raise Refused(f"serving took {total:.1f} CPU s, and {allowed:.1f} s are allowed")
