@@ -125,8 +125,7 @@ class FrozenEnvironment:
         }
 
     def close(self) -> None:
-        """Ends the zygote and gives the data's memory back."""
-        self.backend.close()
+        """Gives the data's memory back."""
         os.close(self.data.train)
         os.close(self.data.probe)
 

@@ -24,7 +24,7 @@ from autoresearch_rl.environment.inside import lockdown, wire
 from autoresearch_rl.environment.log import LogRing
 from autoresearch_rl.environment.processes import Process, Tree
 from autoresearch_rl.environment.view import View
-from autoresearch_rl.environment.zygote import UNTRUSTED, Zygote, drain
+from autoresearch_rl.environment.zygote import UNTRUSTED, Zygote, drain, zygote_for
 from autoresearch_rl.errors import SandboxError
 
 BACKENDS = ("bubblewrap", "landlock")
@@ -203,12 +203,12 @@ class Sandbox:
         return None
 
 
+@dataclass(frozen=True)
 class Backend:
     """A way to make sandboxes: one of `BACKENDS`, or `UNTRUSTED`, and what can be read inside."""
 
-    def __init__(self, name: str, view: View) -> None:
-        self.name, self.view = name, view
-        self._zygote = Zygote(name, view)
+    name: str
+    view: View
 
     def start(self, role: str, limits: Limits) -> Sandbox:
         """Starts a sandbox that waits for a job of the given role (`session`, `server`, `check`).
@@ -216,11 +216,7 @@ class Backend:
         Raises:
             SandboxError: the backend cannot be started here.
         """
-        return Sandbox(self._zygote, role, limits)
-
-    def close(self) -> None:
-        """Ends what waits."""
-        self._zygote.close()
+        return Sandbox(zygote_for(self.name, self.view), role, limits)
 
 
 def check(backend: Backend, hidden: Iterable[Path], outside: Iterable[Path]) -> dict[str, bool]:
@@ -256,7 +252,7 @@ def _died_with(sandbox: Sandbox) -> bool:
 
 
 def choose(wanted: str, view: View, hidden: Sequence[Path], outside: Sequence[Path]) -> Backend:
-    """The best backend whose self-test holds. Close it when done.
+    """The best backend whose self-test holds.
 
     Args:
         wanted: `auto`, one of `BACKENDS`, or `UNTRUSTED`.
@@ -274,7 +270,6 @@ def choose(wanted: str, view: View, hidden: Sequence[Path], outside: Sequence[Pa
         problem = trouble(backend, hidden, outside)
         if problem is None:
             return backend
-        backend.close()
         problems.append(f"{name}: {problem}")
     raise SandboxError(
         f"no sandbox holds here ({'; '.join(problems)}). Install bubblewrap, or use Linux 6.2 or newer "

@@ -6,7 +6,7 @@ the sandboxes that it forks may not. With Landlock it is an ordinary process, an
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import os
 import socket
 import subprocess
@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import IO, Any
 
 from autoresearch_rl.environment.inside import wire
@@ -25,6 +26,14 @@ UNTRUSTED = "none (UNTRUSTED)"  # the backend of `--unsafe-no-sandbox`: every re
 START_LIMIT = 120.0  # seconds to import torch on a slow disk
 # What Python and torch read besides files: Landlock knows no private /proc or /dev.
 _DEVICES = ("/dev/null", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/proc/self")
+
+
+@cache
+def zygote_for(backend: str, view: View) -> Zygote:
+    """The zygote of this process for a view: one is enough for all its studies. It ends with the process."""
+    zygote = Zygote(backend, view)
+    atexit.register(zygote.close)
+    return zygote
 
 
 class Zygote:
@@ -102,9 +111,7 @@ class Zygote:
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(1.0)  # it ends by itself when its socket is closed
-            self._process.kill()
+            self._process.kill()  # and the kernel, or each sandbox's first process, kills the sandboxes
             self._process.wait()
         self._socket = self._process = None
 

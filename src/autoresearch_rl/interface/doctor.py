@@ -7,7 +7,6 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +111,7 @@ def _sandboxes(corpus: Corpus) -> Iterator[Check]:
 
 
 def _trouble(name: str, view: View, corpus: Corpus) -> str | None:
-    with closing(sandbox.Backend(name, view)) as backend:
-        return sandbox.trouble(backend, *escape_targets(corpus))
+    return sandbox.trouble(sandbox.Backend(name, view), *escape_targets(corpus))
 
 
 def render(checks: list[Check]) -> str:

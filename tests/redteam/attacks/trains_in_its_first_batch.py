@@ -1,7 +1,7 @@
 """Trains in the server, in its first batch."""
 
 # expect: invalid
-# reason: first batch
+# reason: CPU s
 
 import time
 
