@@ -24,11 +24,10 @@ from autoresearch_rl.environment.inside import lockdown, wire
 from autoresearch_rl.environment.log import LogRing
 from autoresearch_rl.environment.processes import Process, Tree
 from autoresearch_rl.environment.view import View
-from autoresearch_rl.environment.zygote import UNTRUSTED, Zygote, drain, zygote_for
+from autoresearch_rl.environment.zygote import START_LIMIT, UNTRUSTED, Zygote, drain, zygote_for
 from autoresearch_rl.errors import SandboxError
 
 BACKENDS = ("bubblewrap", "landlock")
-START_LIMIT = 30.0  # seconds for a fork to lock itself in
 DEATH_LIMIT = 20.0  # seconds until a killed sandbox must be gone
 MAX_THREADS = 1024
 
@@ -55,7 +54,7 @@ class Sandbox:
     """One running sandbox. Use as a context manager: leaving it kills, confirms the death, and cleans up."""
 
     def __init__(self, zygote: Zygote, role: str, limits: Limits) -> None:
-        self.backend, self._limits = zygote.backend, limits
+        self.backend, self._limits, self._zygote = zygote.backend, limits, zygote
         self.log, self._drain = LogRing(), threading.Thread()
         self._open = contextlib.ExitStack()  # what is ours: closed when it is over
         try:
@@ -124,7 +123,8 @@ class Sandbox:
         try:
             return wire.receive(sock, time.monotonic() + START_LIMIT, max_fds=max_fds)
         except wire.WireError as error:
-            raise SandboxError(f"the {self.backend} sandbox did not start: {error}") from error
+            reason = self._zygote.last_words() or error
+            raise SandboxError(f"the {self.backend} sandbox did not start: {reason}") from error
 
     def submit(self, job: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
         """Gives the sandbox its job; from here on it is not to be trusted.

@@ -23,7 +23,7 @@ from autoresearch_rl.environment.view import INSIDE, INTERPRETER, View, package_
 from autoresearch_rl.errors import SandboxError
 
 UNTRUSTED = "none (UNTRUSTED)"  # the backend of `--unsafe-no-sandbox`: every result bears this name
-START_LIMIT = 120.0  # seconds to import torch on a slow disk
+START_LIMIT = 120.0  # seconds for a sandbox to be ready: the first waits until torch is imported
 # What Python and torch read besides files: Landlock knows no private /proc or /dev.
 _DEVICES = ("/dev/null", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/proc/self")
 
@@ -100,12 +100,15 @@ class Zygote:
             "filtered": self.backend != UNTRUSTED,
         }
 
+    def last_words(self) -> str:
+        """The last line that it has printed: why it died, if it did."""
+        lines = self._log.text().strip().splitlines()
+        return lines[-1] if lines else ""
+
     def _trouble(self, message: str) -> SandboxError:
-        """The zygote's own last words are the best reason there is. Ends it."""
         self._end()
         self._drain.join(1.0)
-        lines = self._log.text().strip().splitlines()
-        return SandboxError(f"the {self.backend} sandbox did not start: {lines[-1] if lines else message}")
+        return SandboxError(f"the {self.backend} sandbox did not start: {self.last_words() or message}")
 
     def _end(self) -> None:
         if self._socket is not None:

@@ -242,7 +242,8 @@ def _print_score(result: Mapping[str, Any], log: str) -> None:
             click.echo("the last lines of its log:\n" + "\n".join(f"  {line}" for line in lines))
         return
     times = f"{result['train_seconds']:.1f} s of training, {result['wall_seconds']:.1f} s in all"
-    click.echo(f"val_bpb {result['val_bpb']:.4f}  ({times}, {result['sandbox']})")
+    checked = f"{result['challenges']} rows challenged: at most {result['leak_bound']:.2%} look ahead (95 %)"
+    click.echo(f"val_bpb {result['val_bpb']:.4f}  ({times}, {result['sandbox']})\n{checked}")
 
 
 def main() -> NoReturn:
