@@ -225,6 +225,31 @@ def doctor(home: Path, as_json: bool) -> None:
     sys.exit(3 if any(check.blocks for check in checks) else 0)
 
 
+@cli.group()
+def bench() -> None:
+    """Measure how well this program judges, on data with known ends."""
+
+
+@bench.command("forecast")
+@click.option(
+    "--curves",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="CSV of learning curves: run,kind,step,total_steps,time_s,loss,bpb.",
+)
+@JSON
+def bench_forecast(curves: Path, as_json: bool) -> None:
+    """Forecast the ends of recorded runs in their order: errors, coverage, winners and losers stopped."""
+    from autoresearch_rl.interface.bench import bench_forecast as measure
+    from autoresearch_rl.interface.bench import render_forecast
+
+    facts = measure(curves)
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(render_forecast(facts))
+
+
 def _backend(sandbox: str, unsafe: bool) -> str:
     from autoresearch_rl.environment.zygote import UNTRUSTED
 
