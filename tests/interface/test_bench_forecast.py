@@ -72,7 +72,7 @@ def test_the_budget_is_what_most_runs_share(tmp_path: Path) -> None:
     # Stopped by the clock: none reaches its total_steps.
     rows = [(name, kind, step // 2, *rest) for one in timed for name, kind, step, *rest in one]
     rows += [row for row in rows_of("early", Recipe().run(rng)) if row[4] < 200]
-    rows += rows_of("sparse", Recipe().run(rng, readings=7))
+    rows += 2 * rows_of("sparse", Recipe().run(rng, readings=7))
     found = read_curves(write_csv(tmp_path / "timed.csv", rows))
     assert (found.names, found.runs) == (tuple(f"run{k}" for k in range(6)), 11)
     assert found.budget == "302 s"

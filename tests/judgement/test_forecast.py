@@ -101,6 +101,20 @@ def test_a_sudden_worse_script_gets_a_wide_interval_and_does_not_spoil_the_rest(
     assert after.value == pytest.approx(usual.value, abs=0.002)
 
 
+def test_runs_that_diverge_late_say_nothing_of_others() -> None:
+    rng = np.random.default_rng(12)
+    forecaster, clean = Forecaster(), Forecaster()
+    for k in range(20):
+        curve = edited(Recipe(), rng, 0.3).run(rng)
+        late = curve.values * np.where((curve.progress > 0.8) & (k % 5 == 0), 4.0, 1.0)
+        forecaster.add(Curve(curve.progress, late, curve.rates))
+        clean.add(curve)
+    told, calm = forecaster.forecast(curve, 0.5), clean.forecast(curve, 0.5)
+    assert told is not None
+    assert calm is not None
+    assert told.value == pytest.approx(calm.value, abs=0.005)
+
+
 def test_the_learning_rate_tells_when_the_drop_is_still_to_come() -> None:
     def study(seed: int, report: bool) -> list[Curve]:
         rng = np.random.default_rng(seed)

@@ -110,7 +110,9 @@ def _values(run: _Run, unit: str) -> list[float]:
 
 
 def _readings(run: _Run, unit: str) -> int:
-    return sum(map(math.isfinite, _values(run, unit)))
+    """How many moments of a run have a reading; a log that was appended twice has no more of them."""
+    pairs = zip(run.clocks, _values(run, unit), strict=True)
+    return len({clock[:2] for clock, value in pairs if math.isfinite(value)})
 
 
 def _curve(run: _Run, unit: str, clock: Clock) -> Curve:

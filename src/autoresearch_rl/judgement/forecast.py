@@ -217,6 +217,7 @@ def _consult(prefix: Curve, lessons: list[_Lesson], resolution: float, opinions:
     age = np.exp(-np.arange(len(lessons), 0, -1.0) / FADE)
     near = _shares(age * (1 + distance / resolution) ** -4)
     wide = _shares(age * (2 + distance / resolution) ** -3)
+    aligned = _tamed(aligned, near, resolution)
     opinions[NEAREST], opinions[ALIKE] = near @ aligned, wide @ aligned
     opinions[DRIFT] = _at_no_difference(moved, aligned, wide, resolution)
     opinions[RATE] = _at_same_rate(prefix.rate, lessons, moved, aligned, wide, resolution)
@@ -256,6 +257,13 @@ def _at_no_difference(moved: Array, aligned: Array, weights: Array, resolution: 
     penalty += 1e-9 * np.trace(square)  # or it could drown in rounding
     trend = np.linalg.solve(square + np.diag(penalty), spread.T @ (aligned - mean))
     return float(mean - centre @ trend)
+
+
+def _tamed(aligned: Array, weights: Array, resolution: float) -> Array:
+    """Opinions far from the middle one are drawn in: a run that diverged late says nothing of others. [R]"""
+    middle = _quantile(aligned, weights, 0.5)
+    usual = _quantile(np.abs(aligned - middle), weights, 0.5)
+    return np.clip(aligned, middle - 6 * usual - 10 * resolution, middle + 6 * usual + 10 * resolution)
 
 
 def _shares(weights: Array) -> Array:
