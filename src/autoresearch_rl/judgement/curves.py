@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,33 +82,39 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """How a running curve differs from an earlier one over the same progress, in units of the readings."""
+class Differences:
+    """How a running curve differs from R earlier ones so far, in units of the readings."""
 
-    offset: float  # running minus earlier, now
-    distance: float  # how unlike they are: their shapes, and to a lesser degree their levels
-    slope: float  # running minus earlier, per factor e of progress
+    offset: Array  # running minus earlier, now [R]
+    slope: Array  # change of that per factor e of progress, over the last doubling [R]
+    distance: Array  # how unlike they are: their shapes, and to a lesser degree their levels [R]
 
 
-def compare(prefix: Curve, earlier: Curve) -> Difference:
-    """The difference of a non-empty prefix to an earlier curve, at the readings of the prefix.
+def compare(prefix: Curve, earlier: Sequence[Curve]) -> Differences:
+    """The differences of a non-empty prefix to earlier curves, at the readings of the prefix.
 
-    Only the part of the earlier curve up to the prefix's last reading is looked at, so that likeness says
+    Of the earlier curves only the part up to the prefix's last reading is looked at, so that likeness says
     nothing yet about what came after it.
     """
-    last = prefix.logs[-1]
-    recent = prefix.progress >= min(max(prefix.progress[-1] / 4, earlier.progress[0]), prefix.progress[-1])
-    logs = prefix.logs[recent]
-    gaps = prefix.values[recent] - earlier.at(logs)
-    weights = np.exp((prefix.progress[recent] - prefix.progress[-1]) / (MEMORY * prefix.progress[-1]))
-    offset = float(weights @ gaps / weights.sum())
-    mean = gaps.mean()
-    shape = float(np.sqrt(((gaps - mean) ** 2).mean()))
-    level = abs(float(mean))
-    then = np.array([max(last - np.log(2), logs[0]), last])
-    change = np.diff(prefix.at(then) - earlier.at(then))[0]
-    slope = float(change / np.diff(then)[0]) if len(logs) > 1 else 0.0
-    return Difference(offset, float(np.hypot(2 * shape, level / 4)), slope)
+    recent = prefix.progress >= prefix.progress[-1] / 4
+    progress, logs = prefix.progress[recent], prefix.logs[recent]
+    began = max(logs[-1] - np.log(2), logs[0])
+    at = np.append(logs, began)
+    gaps = prefix.at(at) - np.array([curve.at(at) for curve in earlier])
+    gaps, before = gaps[:, :-1], gaps[:, -1]
+    known = progress >= np.array([[curve.progress[0]] for curve in earlier])
+    known[:, -1] = True
+    offset = _means(gaps, known * np.exp((progress - progress[-1]) / (MEMORY * progress[-1])))
+    mean = _means(gaps, known)
+    shape = np.sqrt(_means((gaps - mean[:, None]) ** 2, known))
+    slope = (gaps[:, -1] - before) / (logs[-1] - began) if len(logs) > 1 else np.zeros(len(earlier))
+    return Differences(offset, slope, np.hypot(2 * shape, mean / 4))
+
+
+def _means(values: Array, weights: Array | NDArray[np.bool_]) -> Array:
+    """Weighted means of the rows. [R, K], [R, K] -> [R]"""
+    result: Array = (values * weights).sum(axis=1) / weights.sum(axis=1)
+    return result
 
 
 def _clean(pairs: Iterable[tuple[float, float]]) -> Array:

@@ -210,10 +210,9 @@ class Forecaster:
 
 def _consult(prefix: Curve, lessons: list[_Lesson], resolution: float, opinions: Array) -> float:
     """Fills in the opinions that rest on earlier runs. Returns how unsure they are, in units of readings."""
-    differences = [compare(prefix, lesson.curve) for lesson in lessons]
-    distance = np.array([difference.distance for difference in differences])
-    moved = np.array([(difference.offset, difference.slope) for difference in differences])
-    aligned = np.array([lesson.truth for lesson in lessons]) + moved[:, 0]
+    differences = compare(prefix, [lesson.curve for lesson in lessons])
+    distance, moved = differences.distance, np.column_stack([differences.offset, differences.slope])
+    aligned = np.array([lesson.truth for lesson in lessons]) + differences.offset
     age = np.exp(-np.arange(len(lessons), 0, -1.0) / FADE)
     near = _shares(age * (1 + distance / resolution) ** -4)
     wide = _shares(age * (2 + distance / resolution) ** -3)
