@@ -21,6 +21,7 @@ from autoresearch_rl.errors import (
     EnvironmentChanged,
     StorageError,
     StudyBusy,
+    TaskError,
 )
 from autoresearch_rl.judgement.acceptance import Ledger
 from autoresearch_rl.records import (
@@ -268,7 +269,7 @@ def test_an_option_that_contradicts_the_study_is_told(tiny_task: Path, tmp_path:
     create_study(str(tiny_task), "one", tmp_path / "home", policy="random").close()
     with pytest.raises(ConfigurationError, match="created with policy random, not ppo"):
         create_study(name="one", home=tmp_path / "home", policy="ppo")
-    with pytest.raises(ConfigurationError, match="created with budget None, not 5"):
+    with pytest.raises(ConfigurationError, match="created with budget as the task says, not 5"):
         create_study(name="one", home=tmp_path / "home", budget=5.0)
 
 
@@ -277,6 +278,21 @@ def test_a_changed_frozen_file_is_named(tiny_task: Path, tmp_path: Path) -> None
     (tiny_task / "task.toml").write_text(TASK.replace("seconds = 0.3", "seconds = 0.4"))
     with pytest.raises(EnvironmentChanged, match=r"task\.toml has changed"):
         create_study(name="one", home=tmp_path / "home")
+
+
+def test_a_changed_baseline_is_not_passed_over_in_silence(tiny_task: Path, tmp_path: Path) -> None:
+    create_study(str(tiny_task), "one", tmp_path / "home").close()
+    (tiny_task / "train.py").write_text(BIGRAM.replace("LEARNING_RATE = 0.1", "LEARNING_RATE = 0.2"))
+    with pytest.raises(EnvironmentChanged, match=r"train\.py has changed since study one began"):
+        create_study(name="one", home=tmp_path / "home")
+
+
+def test_a_slip_of_the_pen_leaves_no_folder_behind(tiny_task: Path, tmp_path: Path) -> None:
+    with pytest.raises(TaskError):
+        create_study("nowhere", home=tmp_path / "home")
+    with pytest.raises(ConfigurationError):
+        create_study(str(tiny_task), home=tmp_path / "home", policy="magic")
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from autoresearch_rl.environment.task import Task, load_task
 from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import BaselineFailed, ConfigurationError, EnvironmentChanged, StorageError
 from autoresearch_rl.notebook import Notebook
+from autoresearch_rl.records import script_id
 from autoresearch_rl.storage.lock import study_lock
 from autoresearch_rl.storage.storage import Storage, StudyRecord, check_study_name
 from autoresearch_rl.study import OnTrial, Study
@@ -62,6 +63,9 @@ def create_study(
     home, stack = Path(home), ExitStack()
     with stack:
         name = check_study_name(name or Path(task or "stdlib").name)
+        if not (home / name).exists():  # a slip of the pen leaves no folder behind
+            load_task(task or DEFAULTS["task"], budget)
+            make_agent(policy or DEFAULTS["policy"], 0)
         stack.enter_context(study_lock(home / name, name))
         storage = stack.enter_context(Storage.open(database(home)))
         record = storage.study(name)
@@ -82,6 +86,7 @@ def create_study(
             require_comparable(record, environment, but_for="hardware")
             record = storage.begin_segment(record, environment.fingerprint)
         require_comparable(record, environment)
+        _require_same_baseline(record, _baseline(loaded))
         notebook = Notebook(storage, record, home / name)
         if saved := storage.checkpoint(record):
             agent.restore(saved[2])
@@ -97,11 +102,20 @@ def _settings(name: str, record: StudyRecord | None, given: Mapping[str, Any]) -
         return {**DEFAULTS, **chosen}
     for key, value in chosen.items():
         if value != record.settings[key]:
+            before = "as the task says" if record.settings[key] is None else record.settings[key]
             raise ConfigurationError(
-                f"study {name} was created with {key} {record.settings[key]}, not {value}: "
+                f"study {name} was created with {key} {before}, not {value}: "
                 f"leave --{key} out to go on with it, or start another with --study NAME"
             )
     return dict(record.settings)
+
+
+def _require_same_baseline(record: StudyRecord, source: str) -> None:
+    if script_id(source) != record.baseline:
+        raise EnvironmentChanged(
+            f"the task's train.py has changed since study {record.name} began from it: "
+            "put it back, or start a new study with --study NAME"
+        )
 
 
 def _absolute(task: str | None) -> str | None:
@@ -152,6 +166,7 @@ def open_notebook(home: Path, name: str | None) -> tuple[Storage, StudyRecord]:
         storage.close()
         known = ", ".join(study.name for study in studies) or "none"
         raise StorageError(
-            f"no study {name or ''} in {home}: there is {known}; start one with `autoresearch-rl run`"
+            f"no study {f'{name} ' if name else ''}in {home}: there is {known}; "
+            "start one with `autoresearch-rl run`"
         )
     return storage, found[-1]

@@ -222,7 +222,7 @@ def test_an_unknown_task_a_wrong_limit_and_a_wrong_name_are_told(tmp_path: Path)
     one_line(call("run", "micro", "--trials", 0, cwd=tmp_path), 2, "trials must be positive")
     one_line(call("run", "micro", "--study", "../x", cwd=tmp_path), 2, "a study's name")
     one_line(call("run", "micro", "--policy", "magic", cwd=tmp_path), 2, "magic", "ppo")
-    one_line(call("run", "micro", "--budget", "-1", cwd=tmp_path), 2, "seconds must be positive")
+    one_line(call("run", "micro", "--budget", "-1", cwd=tmp_path), 2, "the budget must be positive")
     one_line(call("run", "micro", "--budget", "1e300", cwd=tmp_path), 2, "below 1e+09")
     assert call("run", "micro", "--seed", "-5", cwd=tmp_path).returncode == 2
     assert not (tmp_path / "x").exists()

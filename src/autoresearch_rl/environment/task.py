@@ -87,6 +87,8 @@ def load_task(name: str, budget: float | None = None) -> Task:
         raise TaskError(f"{path} cannot be read: {error}") from error
     task = _task_from(folder.resolve(), path, table)
     if budget is not None:
+        if not 0 < budget < LARGEST:
+            raise TaskError(f"the budget must be positive and below {LARGEST:g} seconds, but got {budget}")
         task = replace(task, seconds=float(budget))
     return _checked(task, path)
 
@@ -96,10 +98,12 @@ def _task_from(folder: Path, path: Path, table: dict[str, Any]) -> Task:
     for key, value in table.items():
         flat |= value if isinstance(value, dict) else {key: value}
     expected = {field.name for field in fields(Task)}
-    if missing := sorted(expected - set(flat)):
-        raise TaskError(f"{path} lacks {', '.join(missing)}; see {TASKS / 'stdlib' / 'task.toml'}")
-    if unknown := sorted(set(flat) - expected):
-        raise TaskError(f"{path} has unknown keys: {', '.join(unknown)}")
+    missing, unknown = sorted(expected - set(flat)), sorted(set(flat) - expected)
+    found = f" (unknown keys: {', '.join(unknown)})" if unknown else ""
+    if missing:
+        raise TaskError(f"{path} lacks {', '.join(missing)}{found}; see {TASKS / 'stdlib' / 'task.toml'}")
+    if unknown:
+        raise TaskError(f"{path} has{found}")
     kinds = {"str": str, "int": int, "float": (int, float), "Path": Path}
     for field in fields(Task):
         value = flat[field.name]

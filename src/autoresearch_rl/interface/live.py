@@ -103,5 +103,6 @@ def trial_line(trial: Trial) -> str:
     if trial.confirms is not None:
         what = f"again #{trial.confirms}: {what}"
     why = "" if trial.verdict.evaluated else f"  ({trial.reason})"
+    what += "  UNTRUSTED" if "UNTRUSTED" in trial.sandbox else ""
     name = "baseline" if trial.kind is TrialKind.BASELINE else str(trial.verdict)
     return f"#{trial.number:<4} {name:<11} {score:>7} {gain:>8}  {trial.wall_seconds:5.1f} s  {what}{why}"

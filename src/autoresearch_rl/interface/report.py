@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -80,9 +80,8 @@ def render_status(facts: Mapping[str, Any]) -> str:
     lines = [f"study {facts['study']} ({running}): {where}"]
     verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(facts["verdicts"].items())) or "none yet"
     lines.append(f"trials   {facts['trials']} ({verdicts}), {facts['since_last_keep']} since the last keep")
-    lines.append(
-        f"best     {_bpb(facts['best_bpb'])} val_bpb, mean of {facts['best_runs']} runs; {_gain(facts)}"
-    )
+    runs = f"mean of {facts['best_runs']}{_doubt(facts['sandboxes'])}"
+    lines.append(f"best     {_bpb(facts['best_bpb'])} val_bpb, {runs}; {_gain(facts)}")
     lines.append(
         f"noise    {_bpb(facts['noise_bpb'])} bpb a run (standard deviation, {facts['noise_df']} df)"
     )
@@ -106,6 +105,10 @@ def render_status(facts: Mapping[str, Any]) -> str:
 
 def _bpb(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _doubt(sandboxes: Iterable[str]) -> str:
+    return ", UNTRUSTED" if any("UNTRUSTED" in name for name in sandboxes) else ""
 
 
 def _gain(facts: Mapping[str, Any]) -> str:
@@ -172,7 +175,7 @@ def render_trial(facts: Mapping[str, Any]) -> str:
     lines = [
         f"trial {facts['trial']} of study {facts['study']} ({facts['kind']}{again}), {facts['started']}",
         f"verdict  {facts['verdict']}: {facts['reason']}",
-        f"val_bpb  {_bpb(facts['val_bpb'])}{gain}; reward {facts['reward']:+.4f}",
+        f"val_bpb  {_bpb(facts['val_bpb'])}{_doubt([facts['sandbox']])}{gain}; reward {facts['reward']:+.4f}",
         *_checked(facts),
         f"time     {facts['train_seconds']:.1f} s of training, {facts['wall_seconds']:.1f} s in all",
         f"run in   {facts['sandbox'] or 'nothing: it never ran'}, {facts['peak_memory_mb']:.0f} MB at most",
@@ -249,6 +252,6 @@ def render_best(facts: Mapping[str, Any]) -> str:
         gain = test["gain"]
         lines.append(
             f"  gain      {gain['bpb']:+.4f} (95 % interval {gain['low']:+.4f} to {gain['high']:+.4f}, "
-            f"{gain['n']} paired seeds)"
+            f"{gain['n']} paired seeds)" + ("" if gain["low"] > 0 else ": not distinguishable from none")
         )
     return "\n".join(lines)

@@ -40,13 +40,16 @@ def run_study(options: Mapping[str, Any], limits: Mapping[str, Any], workers: in
 
 
 def _greet(live: Live, study: Study) -> None:
-    task, folder = study.environment.task, study.notebook.folder
+    task, record, folder = study.environment.task, study.notebook.study, study.notebook.folder
     live.say(
-        f"study {study.notebook.study.name}: task {task.name}, {task.seconds:g} {task.clock} s a trial, "
+        f"study {record.name}: task {record.task}, {task.seconds:g} {task.clock} s a trial, "
         f"policy {study.policy}, sandbox {study.environment.backend.name}, {folder}"
     )
     if study.trials:
         live.say(f"going on after {len(study.trials)} trials")
+        before = next((trial.sandbox for trial in reversed(study.trials) if trial.sandbox), "")
+        if before not in ("", study.environment.backend.name):
+            live.say(f"note: so far its scripts ran in another sandbox, {before}")
     live.show_study(study.trials, study.ledger.incumbent_bpb)
 
 
@@ -59,8 +62,9 @@ def _summary(study: Study) -> str:
     best, baseline = study.ledger.incumbent_bpb, study.ledger.mean(study.ledger.baseline)
     if best is None or baseline is None:
         return "the baseline has not been measured yet"
+    doubt = ", UNTRUSTED" if any("UNTRUSTED" in trial.sandbox for trial in study.trials) else ""
     return (
-        f"best val_bpb {best:.4f}, baseline {baseline:.4f} (gain {baseline - best:+.4f}), "
+        f"best val_bpb {best:.4f}{doubt}, baseline {baseline:.4f} (gain {baseline - best:+.4f}), "
         f"{len(study.trials)} runs; see `autoresearch-rl best`"
     )
 

@@ -26,7 +26,7 @@ def print_traceback(error: BaseException) -> None:
     trace = error.__traceback__
     while trace and trace.tb_frame.f_code.co_filename != f"{NAME}.py":
         trace = trace.tb_next
-    traceback.print_exception(error.with_traceback(trace or error.__traceback__))
+    traceback.print_exception(error.with_traceback(trace))
 
 
 def describe(error: BaseException) -> str:
