@@ -20,7 +20,7 @@ from autoresearch_rl.opening import create_study, database, open_notebook
 from autoresearch_rl.records import Trial, TrialKind, Verdict
 
 KILLS = 20
-START, TRIAL = 5.0, 3.0  # seconds: half of the kills hit the start, half come after a first verdict
+START, TRIAL = 4.0, 1.5  # seconds: half of the kills hit the start, half come after a first verdict
 
 
 def children() -> set[int]:
