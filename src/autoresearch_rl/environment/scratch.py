@@ -71,7 +71,7 @@ def _nameless_blocks(device: int, pids: Iterable[int]) -> float:
     blocks: dict[int, int] = {}
     mapped: set[int] = set()
     for pid in pids:
-        for path in Path(f"/proc/{pid}/task").glob("*/fd/*"):  # each thread may have a table of its own
+        for path in _open_files(pid):
             with contextlib.suppress(OSError):
                 found = path.stat()
                 if stat.S_ISREG(found.st_mode) and found.st_nlink == 0 and found.st_dev == device:
@@ -79,6 +79,14 @@ def _nameless_blocks(device: int, pids: Iterable[int]) -> float:
         mapped |= _removed_but_mapped(pid, device)
     # Of a file that is mapped and no longer open nobody can tell the size.
     return math.inf if mapped - blocks.keys() else sum(blocks.values())
+
+
+def _open_files(pid: int) -> list[Path]:
+    """Of all threads, since each may have a table of its own; none once the process has ended."""
+    try:
+        return list(Path(f"/proc/{pid}/task").glob("*/fd/*"))
+    except OSError:  # it has ended while we looked
+        return []
 
 
 def _removed_but_mapped(pid: int, device: int) -> set[int]:
