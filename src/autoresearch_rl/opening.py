@@ -79,13 +79,7 @@ def create_study(
             record = storage.create_study(
                 name, settings["task"], settings, environment.fingerprint, _baseline(loaded)
             )
-        if (
-            allow_hardware_change
-            and record.fingerprint.get("hardware") != environment.fingerprint["hardware"]
-        ):
-            require_comparable(record, environment, but_for="hardware")
-            record = storage.begin_segment(record, environment.fingerprint)
-        require_comparable(record, environment)
+        record = _comparable(storage, record, environment, allow_hardware_change)
         _require_same_baseline(record, _baseline(loaded))
         notebook = Notebook(storage, record, home / name)
         if saved := storage.checkpoint(record):
@@ -108,6 +102,18 @@ def _settings(name: str, record: StudyRecord | None, given: Mapping[str, Any]) -
                 f"leave --{key} out to go on with it, or start another with --study NAME"
             )
     return dict(record.settings)
+
+
+def _comparable(
+    storage: Storage, record: StudyRecord, environment: FrozenEnvironment, allow_hardware_change: bool
+) -> StudyRecord:
+    """The study in a segment that this environment can go on with: its latest, or a new one."""
+    now = environment.fingerprint
+    if allow_hardware_change and record.fingerprint.get("hardware") != now["hardware"]:
+        require_comparable(record, environment, but_for="hardware")
+        return storage.begin_segment(record, now)
+    require_comparable(record, environment)
+    return record
 
 
 def _require_same_baseline(record: StudyRecord, source: str) -> None:

@@ -132,9 +132,7 @@ def _tolerant() -> Iterator[None]:
         raise
     except MemoryError as error:
         raise TooMuch from error
-    except (
-        Exception
-    ):  # the libraries raise nearly anything, and a missing one opens nothing in a trial either
+    except Exception:  # the libraries raise nearly anything; a missing one opens nothing in a trial either
         return
 
 

@@ -22,7 +22,6 @@ TOLERANCE = 1e-4  # nats of a log-probability: room for fp32 rounding between tw
 QUICK_SHARE, QUICK_LEAST = 16, 64  # a score that cannot lead is challenged on one row in 16, at least 64
 CHUNK = 1 << 18  # logits that are reduced at a time: they stay in the processor's cache
 
-
 Ask = Callable[[IntArray, Use], None]  # rows int[N, T] -> their answers, span by span
 
 

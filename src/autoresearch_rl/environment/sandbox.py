@@ -30,8 +30,6 @@ from autoresearch_rl.errors import SandboxError
 BACKENDS = ("bubblewrap", "landlock")
 DEATH_LIMIT = 20.0  # seconds until a killed sandbox must be gone
 MAX_THREADS = 1024
-
-
 # For torch.compile: in this process, without the trial run of another that imports torch (two CPU seconds).
 COMPILER = {
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
