@@ -117,5 +117,5 @@ def require_whole(home: Path, trials: tuple[Trial, ...]) -> None:
         commits = [commit.trial for commit in study.notebook.workspace.commits()]
     lines = (home / "killed" / "results.tsv").read_text().splitlines()
     assert len(lines) == len(trials) + 1
-    keeps = [t.number for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.BASELINE]
+    keeps = [t.number for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.REFERENCE]
     assert commits == [0, *keeps]

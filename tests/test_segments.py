@@ -62,7 +62,7 @@ def test_a_real_study_goes_on_with_other_hardware(tiny_task: Path, tmp_path: Pat
         incumbent = study.ledger.incumbent
         study.run(trials=2)
         later = study.trials[4:]
-    assert [trial.kind for trial in later] == [TrialKind.BASELINE] * 3 + [later[-1].kind]
+    assert [trial.kind for trial in later] == [TrialKind.REFERENCE] * 3 + [later[-1].kind]
     assert {trial.script for trial in later[:3]} == {incumbent}
     assert len({trial.val_bpb for trial in later[:3]}) > 1, "measured anew, with seeds of their own"
     assert [trial.segment for trial in study.trials] == [0] * 4 + [1] * 4
@@ -83,7 +83,7 @@ def test_other_hardware_is_refused_with_both_names_and_the_way_on(home: Path, mo
 def test_the_incumbent_is_measured_three_times_first_whatever_interrupts_it(home: Path, move: Move) -> None:
     def measure(study: Study, value: float) -> None:
         proposal = ask(study)
-        assert (proposal.kind, proposal.script) == (TrialKind.BASELINE, study.trials[3].script)
+        assert (proposal.kind, proposal.script) == (TrialKind.REFERENCE, study.trials[3].script)
         assert proposal.bar == math.inf
         trial = study.tell(proposal, scored(value))
         assert (trial.verdict, trial.segment) == (Verdict.KEEP, 1)

@@ -48,7 +48,7 @@ def test_a_real_study_runs_learns_and_resumes(tiny_task: Path, tmp_path: Path) -
     with create_study(str(tiny_task), "one", home, callbacks=[lambda _, trial: told.append(trial)]) as study:
         stop = study.run(trials=1)
     assert stop.reason is StopReason.TRIALS
-    assert [trial.kind for trial in told[:3]] == [TrialKind.BASELINE] * 3
+    assert [trial.kind for trial in told[:3]] == [TrialKind.REFERENCE] * 3
     assert all(trial.val_bpb is not None and trial.val_bpb < 5 for trial in told[:3])
     with create_study(name="one", home=home) as study:
         assert list(study.trials) == told

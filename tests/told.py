@@ -15,7 +15,7 @@ def measure_baseline(study: Study, values: tuple[float, ...] = (4.0, 4.01, 3.99)
     for value in values:
         proposal = study.ask()
         assert proposal is not None
-        assert proposal.kind is TrialKind.BASELINE
+        assert proposal.kind is TrialKind.REFERENCE
         study.tell(proposal, scored(value))
 
 

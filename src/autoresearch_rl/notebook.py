@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.judgement.acceptance import Ledger
+from autoresearch_rl.judgement.lineage import path
 from autoresearch_rl.records import Outcome, Trial, TrialKind, Verdict
 from autoresearch_rl.storage.journal import Journal
 from autoresearch_rl.storage.storage import Storage, StudyRecord
@@ -72,15 +73,15 @@ class Notebook:
     def _write_derived(self, latest: Trial | None = None) -> None:
         """Brings the git branch and results.tsv up to date with the database."""
         for trial in [latest] if latest else self.trials:
-            if trial.verdict is Verdict.KEEP and (trial.kind is not TrialKind.BASELINE or trial.number == 0):
-                self.workspace.ensure(self.source(trial.script), _message(trial), trial.number)
+            if trial.verdict is Verdict.KEEP and (trial.kind is not TrialKind.REFERENCE or trial.number == 0):
+                self.workspace.ensure(self.source(trial.script), self._message(trial), trial.number)
         commits = {
             commit.trial: commit.sha for commit in self.workspace.commits() if commit.trial is not None
         }
         self.journal.rebuild(self.trials, commits)
 
-
-def _message(trial: Trial) -> str:
-    if trial.kind is TrialKind.BASELINE:
-        return f"Baseline: {trial.val_bpb:.4f} val_bpb"
-    return f"{trial.edit}\n\nval_bpb {trial.val_bpb:.4f}, gain {trial.gain:+.4f} ({trial.reason})"
+    def _message(self, trial: Trial) -> str:
+        if trial.kind is TrialKind.REFERENCE:
+            return f"Baseline: {trial.val_bpb:.4f} val_bpb"
+        edits = "; ".join(map(str, path(self.trials, trial)))
+        return f"{edits}\n\nval_bpb {trial.val_bpb:.4f} ({trial.reason})"

@@ -12,14 +12,19 @@ from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environme
 from autoresearch_rl.environment.task import Task, load_task
 from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import BaselineFailed, ConfigurationError, EnvironmentChanged, StorageError
+from autoresearch_rl.judgement.pruning import AUDIT, Pruner
 from autoresearch_rl.notebook import Notebook
-from autoresearch_rl.records import script_id
+from autoresearch_rl.records import Trial, script_id
 from autoresearch_rl.storage.lock import study_lock
 from autoresearch_rl.storage.storage import Storage, StudyRecord, check_study_name
 from autoresearch_rl.study import OnTrial, Study
 from autoresearch_rl.target.edits import validate
 
-DEFAULTS: Mapping[str, Any] = {"task": "stdlib", "budget": None, "policy": "ppo", "seed": 0}
+DEFAULTS: Mapping[str, Any] = {
+    "task": "stdlib", "budget": None, "policy": "ppo", "seed": 0, "forecast": "ensemble", "audit": AUDIT,
+}  # fmt: skip
+PRUNER_MEMORY = 500  # trials: what came before them has faded
+FORECASTS = ("ensemble", "paper", "none")
 
 
 def database(home: Path) -> Path:
@@ -35,6 +40,8 @@ def create_study(
     policy: str | None = None,
     seed: int | None = None,
     budget: float | None = None,
+    forecast: str | None = None,
+    audit: float | None = None,
     sandbox: str = "auto",
     allow_hardware_change: bool = False,
     callbacks: Sequence[OnTrial] = (),
@@ -48,6 +55,9 @@ def create_study(
         policy: `ppo` or `random`.
         seed: of the study; the seeds of its trials follow from it.
         budget: training seconds of a trial, in place of the task's.
+        forecast: how hopeless runs are foreseen and stopped: `ensemble`, `paper` (its plain power law), or
+            `none` to run each to its end.
+        audit: share of the stop verdicts that are not obeyed, to find out how many are wrong.
         sandbox: `auto`, `bubblewrap` or `landlock`; `none` runs scripts unconfined, and marks every result.
         allow_hardware_change: go on with other hardware: the incumbent is measured anew, and nothing
             is compared with what was measured before.
@@ -70,6 +80,7 @@ def create_study(
         storage = stack.enter_context(Storage.open(database(home)))
         record = storage.study(name)
         given = {"task": _absolute(task), "policy": policy, "seed": seed, "budget": budget}
+        given |= {"forecast": forecast, "audit": audit}
         settings = _settings(name, record, given)
         loaded = load_task(settings["task"], settings["budget"])
         agent = make_agent(settings["policy"], settings["seed"])
@@ -84,7 +95,8 @@ def create_study(
         notebook = Notebook(storage, record, home / name)
         if saved := storage.checkpoint(record):
             agent.restore(saved[2])
-        study = Study(notebook, environment, agent, settings["policy"], settings["seed"], callbacks)
+        pruner = _pruner(settings, loaded.seconds, notebook.trials)
+        study = Study(notebook, environment, agent, settings["policy"], settings["seed"], pruner, callbacks)
         study.resources = stack.pop_all()
         return study
 
@@ -94,14 +106,30 @@ def _settings(name: str, record: StudyRecord | None, given: Mapping[str, Any]) -
     chosen = {key: value for key, value in given.items() if value is not None}
     if record is None:
         return {**DEFAULTS, **chosen}
+    recorded = {**DEFAULTS, **record.settings}
     for key, value in chosen.items():
-        if value != record.settings[key]:
-            before = "as the task says" if record.settings[key] is None else record.settings[key]
+        if value != recorded[key]:
+            before = "as the task says" if recorded[key] is None else recorded[key]
             raise ConfigurationError(
                 f"study {name} was created with {key} {before}, not {value}: "
                 f"leave --{key} out to go on with it, or start another with --study NAME"
             )
-    return dict(record.settings)
+    return recorded
+
+
+def _pruner(settings: Mapping[str, Any], budget: float, trials: Sequence[Trial]) -> Pruner | None:
+    """What stops hopeless runs, with what earlier trials have taught it."""
+    mode, share = settings["forecast"], settings["audit"]
+    if mode not in FORECASTS:
+        raise ConfigurationError(f"unknown forecast {mode}: it is one of {', '.join(FORECASTS)}")
+    if not 0 <= share <= 1:
+        raise ConfigurationError(f"audit must be a share from 0 to 1, but got {share}")
+    if mode == "none":
+        return None
+    pruner = Pruner(budget, mode, share)
+    for trial in trials[-PRUNER_MEMORY:]:
+        pruner.record(trial)
+    return pruner
 
 
 def _comparable(

@@ -18,7 +18,7 @@ class Verdict(StrEnum):
     """What became of a trial."""
 
     KEEP = "keep"  # better than the incumbent, beyond noise
-    PROVISIONAL = "provisional"  # looks better, not proven: re-run before it can lead
+    PROVISIONAL = "provisional"  # looks better, not proven: may lead the search, is not kept yet
     DISCARD = "discard"  # not better
     PRUNED = "pruned"  # aborted by self-evaluation
     CRASH = "crash"
@@ -35,9 +35,9 @@ class Verdict(StrEnum):
 class TrialKind(StrEnum):
     """Why a trial was run."""
 
-    BASELINE = "baseline"  # measures the first script and its noise
+    REFERENCE = "reference"  # measures the script that others are compared with: baseline or incumbent
     EXPLORE = "explore"  # tries a new edit
-    CONFIRM = "confirm"  # runs a promising script again, with a fresh seed or on a newer incumbent
+    CONFIRM = "confirm"  # runs what looks better again, with a fresh seed or on a newer leader
 
 
 class StopReason(StrEnum):
@@ -46,7 +46,9 @@ class StopReason(StrEnum):
     TRIALS = "trials"
     HOURS = "hours"
     TRAIN_SECONDS = "train_seconds"
+    MONEY = "money"
     NO_GAIN = "no_gain"
+    CONVERGED = "converged"  # a further gain is improbable
     EXHAUSTED = "exhausted"  # every candidate edit of the incumbent has been tried
     DISK = "disk"
     PERSON = "person"
@@ -107,7 +109,7 @@ class Proposal:
     source: str  # the text that will run
     edit: Edit
     seed: int
-    candidate: Candidate | None = None  # None for baseline and confirm
+    candidate: Candidate | None = None  # None for reference and confirm
     confirms: int | None = None  # the trial that this one re-runs
     bar: float = math.inf  # bits per byte: a score below it may come to lead and is challenged thoroughly
     started: float = field(default_factory=time.time)
@@ -124,12 +126,14 @@ class Probe:
 
     seconds: float  # of the budget's clock
     bpb: float
+    lr: float | None = None  # the learning rate that the script last reported
 
 
 class OutcomeStatus(StrEnum):
     """How the run of a script ended, before it is judged."""
 
     OK = "ok"
+    PRUNED = "pruned"
     CRASH = "crash"
     TIMEOUT = "timeout"
     INVALID = "invalid"
@@ -169,7 +173,7 @@ class Trial:
     parent: str  # the script the edit was applied to
     script: str  # the script that ran
     edit: Edit
-    candidate: Candidate | None  # None for baseline and confirm
+    candidate: Candidate | None  # None for reference and confirm
     confirms: int | None  # the trial that this one re-runs
     seed: int
     verdict: Verdict
@@ -186,10 +190,13 @@ class Trial:
     metrics: Mapping[str, float] = field(default_factory=dict)  # the agent's, at its last update
     challenges: int = 0  # rows that were asked again with another ending
     segment: int = 0  # measurements of different segments were made on different hardware
+    probes: tuple[Probe, ...] = ()
+    stop_at: float | None = None  # training seconds at which the pruner gave it up, obeyed or not
+    forecast: float | None = None  # the val_bpb it foresaw then; rests on what the script itself reported
 
     @property
     def gain(self) -> float | None:
-        """Improvement over the incumbent that was edited, in bits per byte; positive is better."""
+        """Improvement over the script that was edited, in bits per byte; positive is better."""
         if self.val_bpb is None or self.incumbent_bpb is None:
             return None
         return self.incumbent_bpb - self.val_bpb
@@ -200,8 +207,8 @@ class State:
     """What the agent sees before trial `number`: the paper's (c_t, h_t, d_t), and the candidates."""
 
     number: int
-    script: str  # source of the incumbent
-    incumbent_bpb: float
+    script: str  # source of the leader, which edits start from
+    incumbent_bpb: float  # the mean of its measurements
     baseline_bpb: float
     noise: float  # standard deviation of one measurement, bits per byte
     history: tuple[Trial, ...]

@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Self
+from typing import Self, Unpack
 
 from autoresearch_rl.agent.agents import Agent
 from autoresearch_rl.agent.reward import losses, novelty, reward
 from autoresearch_rl.environment.frozen import FrozenEnvironment
-from autoresearch_rl.environment.runner import Progress
+from autoresearch_rl.environment.runner import Progress, never
 from autoresearch_rl.errors import BaselineFailed, EditError
 from autoresearch_rl.executors.local import LocalExecutor
-from autoresearch_rl.judgement.acceptance import Ledger, Pending, judge
-from autoresearch_rl.judgement.termination import Stop, TerminationOracle
+from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger, judge
+from autoresearch_rl.judgement.lineage import origin
+from autoresearch_rl.judgement.pruning import Pruner, Watch
+from autoresearch_rl.judgement.termination import Limits, Stop, TerminationOracle
 from autoresearch_rl.notebook import Notebook
 from autoresearch_rl.records import (
     Candidate,
@@ -39,7 +41,9 @@ from autoresearch_rl.target.edits import apply, validate
 from autoresearch_rl.target.generators import Literals
 from autoresearch_rl.target.script import Script
 
-BASELINE_RUNS = 3  # different seeds: the first noise floor
+SETTLING = (StopReason.TRIALS, StopReason.NO_GAIN, StopReason.CONVERGED, StopReason.EXHAUSTED)
+"""Reasons to stop that leave time to measure what leads once more."""
+
 POLL = 0.2  # seconds between two looks at whether to stop
 
 OnTrial = Callable[["Study", Trial], None]
@@ -60,13 +64,16 @@ class Study:
         agent: Agent,
         policy: str,
         seed: int,
+        pruner: Pruner | None = None,
         callbacks: Sequence[OnTrial] = (),
     ) -> None:
         self.notebook, self.environment, self.agent = notebook, environment, agent
         self.policy, self.seed, self.callbacks = policy, seed, list(callbacks)
+        self.pruner = pruner
         self.on_progress: OnProgress = _nobody
         self._generator = Literals()
         self._in_flight: dict[int, Proposal] = {}
+        self._watches: dict[int, Watch] = {}  # of what is in flight
         self._loop_seconds = 0.0
         self._stop: Stop | None = None
         self.resources = ExitStack()  # the lock, the database and the environment
@@ -83,60 +90,51 @@ class Study:
 
     # --- Algorithm 1
 
-    def run(
-        self,
-        *,
-        trials: int | None = None,
-        hours: float | None = None,
-        train_seconds: float | None = None,
-        patience: int | None = None,
-        workers: int = 1,
-    ) -> Stop:
+    def run(self, *, workers: int = 1, **limits: Unpack[Limits]) -> Stop:
         """Goes on until the oracle, a person or a lack of candidates says why to stop.
 
         Args:
-            trials, hours, train_seconds, patience: see `TerminationOracle`; None is for ever.
             workers: trials that run at the same time.
+            limits: see `Limits`; without any, a study is perpetual.
 
         Raises:
             AutoResearchError: the environment, the storage or the baseline failed; nothing told is lost.
         """
-        oracle = TerminationOracle(
-            folder=self.notebook.folder,
-            trials=trials,
-            hours=hours,
-            train_seconds=train_seconds,
-            patience=patience,
-        )
+        oracle = TerminationOracle(self.notebook.folder, limits)
         began, stop = time.monotonic(), None
         with LocalExecutor(self._experiment, workers) as executor:
             while True:
-                stop = stop or self._stop or oracle.should_stop(self.trials, time.monotonic() - began)
-                while not stop and executor.has_room and oracle.has_room(self.trials, executor.running):
-                    proposal = self.ask()
-                    if proposal is None:
-                        break
+                stop = (
+                    self._stop
+                    or stop
+                    or oracle.should_stop(self.trials, self.ledger, time.monotonic() - began)
+                )
+                while executor.has_room and (proposal := self._next(oracle, stop, executor.running)):
                     executor.submit(proposal)
                 if not executor.running:
-                    return stop or Stop(StopReason.EXHAUSTED, "every edit of the incumbent has been tried")
+                    if stop:
+                        return stop
+                    stop = Stop(StopReason.EXHAUSTED, "every edit of the best script has been tried")
                 for proposal, outcome in executor.collect(POLL):
                     self.tell(proposal, outcome)
 
     def ask(self) -> Proposal | None:
-        """The next trial to run: the baseline first, then what waits for confirmation, then a new edit.
+        """The next trial to run: reference runs first, then what has to be run again, then a new edit.
 
         Edits that must not run are recorded as rejected on the way. None when nothing can be asked now.
         """
         with self._own_time():
-            if baseline := self._ask_baseline():
-                return baseline
-            if len(self.ledger.measurements(self.ledger.baseline)) < BASELINE_RUNS:
+            anchor = self.ledger.anchor
+            if self._runs_of(anchor) < REFERENCE_RUNS:
+                return self._ask_again(anchor)
+            if len(self.ledger.measurements(anchor)) < REFERENCE_RUNS:
                 return None  # still running
-            waiting = {proposal.confirms for proposal in self._in_flight.values()}
-            for pending in self.ledger.pending:
-                if pending.trial_number not in waiting and (proposal := self._ask_confirmation(pending)):
+            under_way = {proposal.confirms for proposal in self._in_flight.values()}
+            for number in self.ledger.rebases:
+                if number not in under_way and (proposal := self._ask_rebase(number)):
                     return proposal
-            return self._ask_agent()
+            due = self.ledger.due
+            return self._ask_again(due) if due and not self._measuring(due) else self._ask_agent()
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> Trial:
         """Judges what came of a proposal, lets the agent learn from it, and writes it down.
@@ -146,8 +144,8 @@ class Study:
             StorageError: it could not be written down. Nothing of it is stored; open the study again.
         """
         with self._own_time():
-            if proposal.kind is TrialKind.BASELINE and outcome.status is not OutcomeStatus.OK:
-                raise BaselineFailed(_baseline_message(outcome))
+            if proposal.kind is TrialKind.REFERENCE and outcome.status is not OutcomeStatus.OK:
+                self._require_another_chance(proposal, outcome)
             verdict, reason = self._judge(proposal, outcome)
             return self._record(proposal, verdict, reason, outcome)
 
@@ -169,39 +167,53 @@ class Study:
 
     # --- ask
 
-    def _ask_baseline(self) -> Proposal | None:
-        baseline = self.ledger.baseline
-        asked = sum(proposal.kind is TrialKind.BASELINE for proposal in self._in_flight.values())
-        if len(self.ledger.measurements(baseline)) + asked >= BASELINE_RUNS:
-            return None
-        return self._propose(TrialKind.BASELINE, baseline, self.notebook.source(baseline), Edit(()))
+    def _next(
+        self, oracle: TerminationOracle, stop: Stop | None, running: Sequence[Proposal]
+    ) -> Proposal | None:
+        """What to run next; once there is a reason to stop, only what settles which script is best."""
+        if stop is None:
+            return self.ask() if oracle.has_room(self.trials, running) else None
+        unsettled = self.ledger.unsettled if stop.reason in SETTLING and not running else None
+        return self._ask_again(unsettled) if unsettled else None
 
-    def _ask_confirmation(self, pending: Pending) -> Proposal | None:
-        """Runs a promising script again; if the incumbent has moved, its edit on the new one."""
-        trial = self.notebook.trial(pending.trial_number)
-        if not pending.rebase:
-            source = self.notebook.source(pending.script)
-            return self._propose(TrialKind.CONFIRM, trial.parent, source, trial.edit, confirms=trial.number)
-        incumbent = self.ledger.incumbent
-        source = self.notebook.source(incumbent)
+    def _runs_of(self, script: str) -> int:
+        return len(self.ledger.measurements(script)) + self._measuring(script)
+
+    def _measuring(self, script: str) -> int:
+        """How many running trials measure a script again."""
+        again = (p for p in self._in_flight.values() if p.kind is not TrialKind.EXPLORE)
+        return sum(proposal.script == script for proposal in again)
+
+    def _ask_again(self, script: str) -> Proposal:
+        """Measures the incumbent or the leader again, with a fresh seed."""
+        source = self.notebook.source(script)
+        if script == self.ledger.incumbent:
+            return self._propose(TrialKind.REFERENCE, script, source, Edit(()))
+        made = origin(self.trials, script)
+        return self._propose(TrialKind.CONFIRM, made.parent, source, made.edit, confirms=made.number)
+
+    def _ask_rebase(self, number: int) -> Proposal | None:
+        """Applies the edit of a trial that beat a former leader to the present one, and runs that."""
+        edit, leader = self.notebook.trial(number).edit, self.ledger.leader
+        source = self.notebook.source(leader)
         try:
-            edited, problem = apply(Script(source), trial.edit).source, None
+            edited, problem = apply(Script(source), edit).source, None
         except EditError as error:
             edited, problem = source, str(error)
-        proposal = self._propose(TrialKind.CONFIRM, incumbent, edited, trial.edit, confirms=trial.number)
+        proposal = self._propose(TrialKind.CONFIRM, leader, edited, edit, confirms=number)
         if problem is None:
             return proposal
-        self._record(proposal, Verdict.REJECTED, f"does not apply to the new incumbent: {problem}", None)
+        self._record(proposal, Verdict.REJECTED, f"does not apply to the new leader: {problem}", None)
         return None
 
     def _ask_agent(self) -> Proposal | None:
-        incumbent = self.ledger.incumbent
-        script = Script(self.notebook.source(incumbent))
+        leader = self.ledger.leader
+        script = Script(self.notebook.source(leader))
         while state := self._observe(script):
             candidate = self.agent.propose(state)
             source = apply(script, candidate.edit).source
             proposal = self._propose(
-                TrialKind.EXPLORE, incumbent, source, candidate.edit, candidate=candidate, bar=self.ledger.bar
+                TrialKind.EXPLORE, leader, source, candidate.edit, candidate=candidate, bar=self.ledger.bar
             )
             problem = validate(source, self.environment.task.script_bytes)
             if problem is None:
@@ -213,8 +225,7 @@ class Study:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
         running = {proposal.script for proposal in self._in_flight.values()}
         candidates = self._generator.candidates(script, self.notebook.tried | running)
-        incumbent_bpb = self.ledger.incumbent_bpb
-        baseline_bpb = self.ledger.mean(self.ledger.baseline)
+        incumbent_bpb, baseline_bpb = self.ledger.mean(self.ledger.leader), self.ledger.baseline_bpb
         if not candidates or incumbent_bpb is None or baseline_bpb is None:
             return None
         return State(
@@ -244,6 +255,8 @@ class Study:
         seed = trial_seed(self.seed, number)
         proposal = Proposal(number, kind, parent, source, edit, seed, candidate, confirms, bar)
         self._in_flight[number] = proposal
+        if self.pruner and kind is TrialKind.EXPLORE:
+            self._watches[number] = self.pruner.watch(proposal)
         return proposal
 
     # --- run and tell
@@ -254,15 +267,23 @@ class Study:
             proposal.seed,
             lambda progress: self.on_progress(proposal, progress),
             bar=proposal.bar,
+            give_up=self._watches.get(proposal.number, never),
         )
 
     def _judge(self, proposal: Proposal, outcome: Outcome) -> tuple[Verdict, str]:
         if outcome.val_bpb is None:
             return Verdict(outcome.status.value), outcome.reason
         verdict, reason = judge(self.ledger, proposal.script, proposal.parent, outcome.val_bpb)
-        if verdict is Verdict.KEEP and outcome.val_bpb >= proposal.bar:  # it has risen while this one ran
-            return Verdict.PROVISIONAL, f"not challenged on every row: to be run again; {reason}"
+        if verdict in (Verdict.KEEP, Verdict.PROVISIONAL) and outcome.val_bpb >= proposal.bar:
+            return Verdict.DISCARD, f"not challenged on every row: the bar was lower when it began; {reason}"
         return verdict, reason
+
+    def _require_another_chance(self, proposal: Proposal, outcome: Outcome) -> None:
+        """A script that has been measured may fail once without ending the study."""
+        latest = self.trials[-1] if self.trials else None
+        failed = latest and latest.kind is TrialKind.REFERENCE and not latest.verdict.evaluated
+        if failed or all(trial.script != proposal.script or trial.val_bpb is None for trial in self.trials):
+            raise BaselineFailed(_baseline_message(outcome))
 
     def _record(self, proposal: Proposal, verdict: Verdict, reason: str, outcome: Outcome | None) -> Trial:
         trial = self._trial(proposal, verdict, reason, outcome)
@@ -275,13 +296,15 @@ class Study:
         self._loop_seconds -= learning  # it has a phase of its own
         trial = replace(trial, seconds={**trial.seconds, "learn": learning})
         self.notebook.add(trial, outcome, proposal.source, (self.policy, checkpoint))
+        if self.pruner:
+            self.pruner.record(trial)
         del self._in_flight[proposal.number]
         for callback in self.callbacks:
             callback(self, trial)
         return trial
 
     def _trial(self, proposal: Proposal, verdict: Verdict, reason: str, outcome: Outcome | None) -> Trial:
-        compared = proposal.kind is not TrialKind.BASELINE
+        watch = self._watches.pop(proposal.number, None)
         seconds = {"loop": self._take_own_time()}
         if outcome:
             seconds |= {
@@ -300,7 +323,7 @@ class Study:
             seed=proposal.seed,
             verdict=verdict,
             reason=reason,
-            incumbent_bpb=self.ledger.mean(proposal.parent) if compared else None,
+            incumbent_bpb=self._standard(proposal),
             val_bpb=outcome.val_bpb if outcome else None,
             reward=0.0,
             train_seconds=outcome.train_seconds if outcome else 0.0,
@@ -311,7 +334,17 @@ class Study:
             seconds=seconds,
             challenges=outcome.challenges if outcome else 0,
             segment=self.notebook.study.segment,
+            probes=outcome.probes if outcome else (),
+            stop_at=watch.stop_at if watch else None,
+            forecast=watch.forecast if watch else None,
         )
+
+    def _standard(self, proposal: Proposal) -> float | None:
+        """What a score is compared with: a new script with its parent, a leader with the incumbent."""
+        if proposal.kind is TrialKind.REFERENCE:
+            return None
+        again = bool(self.ledger.measurements(proposal.script))
+        return self.ledger.incumbent_bpb if again else self.ledger.mean(proposal.parent)
 
     def _reward(self, trial: Trial) -> float:
         return reward(

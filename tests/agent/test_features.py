@@ -159,7 +159,7 @@ def test_a_provisional_trial_succeeds_when_its_confirmation_is_kept():
 def test_baselines_and_confirmations_are_not_tries():
     candidate = make_candidate()
     history = [
-        make_trial(0, candidate, gain=0.5, kind=TrialKind.BASELINE),
+        make_trial(0, candidate, gain=0.5, kind=TrialKind.REFERENCE),
         make_trial(1, candidate, gain=0.5, kind=TrialKind.CONFIRM, confirms=0),
     ]
 

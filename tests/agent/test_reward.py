@@ -108,7 +108,7 @@ def test_efficiency_is_the_share_of_the_budget_saved():
 def test_losses_are_those_of_explored_and_evaluated_trials():
     c = make_candidate()
     history = [
-        make_trial(0, None, Verdict.KEEP, -9.0, kind=TrialKind.BASELINE),
+        make_trial(0, None, Verdict.KEEP, -9.0, kind=TrialKind.REFERENCE),
         make_trial(1, c, Verdict.DISCARD, -0.25),
         make_trial(2, c, Verdict.KEEP, 0.5),
         make_trial(3, c, Verdict.CRASH),

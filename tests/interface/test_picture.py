@@ -10,7 +10,7 @@ from autoresearch_rl.records import Change, Edit, Trial, TrialKind, Verdict
 
 
 def trials() -> list[Trial]:
-    rows = [(TrialKind.BASELINE, Verdict.KEEP, 4.0), (TrialKind.EXPLORE, Verdict.DISCARD, 4.2)]
+    rows = [(TrialKind.REFERENCE, Verdict.KEEP, 4.0), (TrialKind.EXPLORE, Verdict.DISCARD, 4.2)]
     rows += [(TrialKind.EXPLORE, Verdict.KEEP, 3.7), (TrialKind.EXPLORE, Verdict.CRASH, None)]
     rows += [(TrialKind.EXPLORE, Verdict.PROVISIONAL, 3.69), (TrialKind.CONFIRM, Verdict.DISCARD, 9.9)]
     edit = Edit((Change("WIDTH", "64", "128"),))

@@ -70,7 +70,7 @@ class SimulatedStudy:
         self.started = 0
         self.false_keeps = 0
         for _ in range(baseline_runs):
-            self._tell(self.started, BASELINE, BASELINE, None, TrialKind.BASELINE)
+            self._tell(self.started, BASELINE, BASELINE, None, TrialKind.REFERENCE)
             self.started += 1
 
     def run(self, trials: int) -> SimulatedStudy:
@@ -111,7 +111,7 @@ class SimulatedStudy:
 
     @property
     def keeps(self) -> list[Trial]:
-        return [t for t in self.trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.BASELINE]
+        return [t for t in self.trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.REFERENCE]
 
 
 def state(ledger: Ledger) -> tuple[object, ...]:

@@ -28,7 +28,7 @@ millis = st.integers(500, 9000).map(lambda n: n / 1000)
 
 
 def ledger_of(*bpb: float) -> Ledger:
-    runs = [made(i, bpb=x, verdict=Verdict.KEEP, kind=TrialKind.BASELINE) for i, x in enumerate(bpb)]
+    runs = [made(i, bpb=x, verdict=Verdict.KEEP, kind=TrialKind.REFERENCE) for i, x in enumerate(bpb)]
     return Ledger.replay(BASELINE, runs)
 
 
@@ -135,7 +135,7 @@ def test_measuring_the_incumbent_again_keeps_it():
 def test_a_keep_moves_the_incumbent_and_a_late_baseline_run_does_not_move_it_back():
     ledger = ledger_with_moved_incumbent()
     assert (ledger.incumbent, ledger.incumbent_bpb) == (NEWER, 0.9)
-    ledger.record(made(4, BASELINE, 1.0, Verdict.KEEP, TrialKind.BASELINE))
+    ledger.record(made(4, BASELINE, 1.0, Verdict.KEEP, TrialKind.REFERENCE))
     assert ledger.incumbent == NEWER
     assert ledger.measurements(BASELINE) == (1.0, 1.001, 0.999, 1.0)
 
@@ -239,7 +239,7 @@ def test_a_script_is_compared_within_its_segment():
     """The new machine is slower: what leads there would have been discarded on the old one."""
     ledger = ledger_with_moved_incumbent()
     for number, bpb in enumerate((2.0, 2.001, 1.999), 4):
-        ledger.record(made(number, NEWER, bpb, Verdict.KEEP, TrialKind.BASELINE, NEWER, segment=1))
+        ledger.record(made(number, NEWER, bpb, Verdict.KEEP, TrialKind.REFERENCE, NEWER, segment=1))
     assert ledger.incumbent_bpb == pytest.approx(2.0)
     verdict, _ = judge(ledger, CANDIDATE, NEWER, 1.5)
     assert verdict is Verdict.KEEP

@@ -27,7 +27,7 @@ def kept_after(dice: random.Random, baseline_runs: int, gain: float) -> int | No
     ledger = Ledger(BASELINE)
     for number in range(baseline_runs):
         bpb = dice.gauss(1.0, SIGMA)
-        ledger.record(made(number, bpb=bpb, verdict=Verdict.KEEP, kind=TrialKind.BASELINE))
+        ledger.record(made(number, bpb=bpb, verdict=Verdict.KEEP, kind=TrialKind.REFERENCE))
     for run in range(1, acceptance.MAX_RUNS + 1):
         bpb = dice.gauss(1.0 - gain, SIGMA)
         verdict, _ = judge(ledger, CANDIDATE, BASELINE, bpb)

@@ -7,7 +7,7 @@ from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.judgement.termination import Stop, TerminationOracle
 from autoresearch_rl.records import StopReason, TrialKind, Verdict
 
-CONFIRM, BASELINE = TrialKind.CONFIRM, TrialKind.BASELINE
+CONFIRM, BASELINE = TrialKind.CONFIRM, TrialKind.REFERENCE
 
 
 def trials(*rows):

@@ -93,7 +93,7 @@ def test_each_verdict_has_one_of_the_three_public_statuses(verdict):
 def test_results_are_in_the_public_format(tmp_path):
     source = "y = 1\n"
     lines = [
-        plain_trial(0, kind=TrialKind.BASELINE, verdict=Verdict.DISCARD, edit=Edit(())),
+        plain_trial(0, kind=TrialKind.REFERENCE, verdict=Verdict.DISCARD, edit=Edit(())),
         plain_trial(1, source, verdict=Verdict.KEEP, peak_memory_mb=45_056.0),
         plain_trial(2, verdict=Verdict.CRASH, val_bpb=None, reason="out of\tmemory\n\x1b[31m"),
         plain_trial(3, confirms=1, edit=Edit((Change("lr", "0.1", "f(\n\t1)"),))),

@@ -153,7 +153,7 @@ def _context(state: State, memory: Memory, scale: float) -> list[float]:
         min(1.0, math.log1p(len(events)) / 8.0),
         squash(state.baseline_bpb - state.incumbent_bpb, scale),
         count(len(events) - memory.changed),
-        _share([e.kept for e in recent]),
+        _share([e.led for e in recent]),
         _share([e.verdict in FAILURES for e in recent]),
         _share([e.verdict is Verdict.PRUNED for e in recent]),
         sum(effects) / max(1, len(effects)),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from autoresearch_rl.records import State, Trial, TrialKind, Verdict
 
+LEADS = (Verdict.KEEP, Verdict.PROVISIONAL)
 FAILURES = (Verdict.CRASH, Verdict.TIMEOUT, Verdict.INVALID, Verdict.REJECTED)
 TALLY_FEATURES = 7
 
@@ -25,9 +26,9 @@ class Event:
     sites: tuple[str, ...]
     operator: str
     direction: int
-    kept: bool
+    led: bool
     verdict: Verdict
-    effect: float | None  # squashed gain; None when there is no trusted measurement
+    effect: float | None  # squashed gain, foreseen if it was pruned; None when nothing was measured
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Tally:
     def add(self, event: Event, index: int, fresh: bool) -> None:
         """Count the event, `index`-th of all; `fresh` if it was tried since the incumbent changed."""
         self.tries += 1
-        self.successes += event.kept
+        self.successes += event.led
         self.crashes += event.verdict in FAILURES
         self.fresh += fresh
         self.last_index = index
@@ -99,43 +100,45 @@ class Memory:
 def remember(history: Sequence[Trial], scale: float) -> Memory:
     """Read the history, oldest first.
 
-    Only trials of kind explore are tries of an edit. A provisional trial is a success once a confirmation
-    of it was kept; the incumbent changes at every trial with the verdict keep.
+    Only trials of kind explore are tries of an edit. One that took the lead is a success. What edits start
+    from changes when one leads, and may change when a leader is run again.
 
     Args:
         history: Trials in order of completion.
         scale: From `gain_scale`.
     """
-    kept = {
-        t.number if t.kind is TrialKind.EXPLORE else t.confirms for t in history if t.verdict is Verdict.KEEP
-    }
     events: list[Event] = []
     changed = 0
     for trial in history:
         if trial.kind is TrialKind.EXPLORE:
-            events.append(_event(trial, trial.number in kept, scale))
-        if trial.verdict is Verdict.KEEP:
+            events.append(_event(trial, scale))
+        if trial.kind is TrialKind.CONFIRM or (trial.kind is TrialKind.EXPLORE and trial.verdict in LEADS):
             changed = len(events)
     return Memory(events, changed).fill()
 
 
-def _event(trial: Trial, kept: bool, scale: float) -> Event:
+def _event(trial: Trial, scale: float) -> Event:
     candidate, gain = trial.candidate, _effect(trial)
     return Event(
         sites=tuple(change.site for change in trial.edit.changes),
         operator=candidate.operator if candidate else "",
         direction=candidate.direction if candidate else 0,
-        kept=kept,
+        led=trial.verdict in LEADS,
         verdict=trial.verdict,
         effect=None if gain is None else squash(gain, scale),
     )
 
 
 def _effect(trial: Trial) -> float | None:
-    """The gain of an explored edit, bits per byte, or None where nothing trustworthy was measured."""
-    if trial.kind is not TrialKind.EXPLORE or not trial.verdict.evaluated:
+    """The gain of an explored edit, bits per byte, or None where nothing was measured.
+
+    For a pruned one it is the forecast's: a loss that was worth stopping is worth remembering.
+    """
+    if trial.kind is not TrialKind.EXPLORE:
         return None
-    gain = trial.gain
+    gain = trial.gain if trial.verdict.evaluated else None
+    if trial.verdict is Verdict.PRUNED and trial.forecast is not None and trial.incumbent_bpb is not None:
+        gain = trial.incumbent_bpb - trial.forecast
     return gain if gain is not None and math.isfinite(gain) else None
 
 

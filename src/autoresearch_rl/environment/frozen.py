@@ -46,6 +46,7 @@ class FrozenEnvironment:
         on_progress: runner.OnProgress = runner.ignore,
         splits: Sequence[str] = ("val",),
         bar: float = math.inf,
+        give_up: runner.GiveUp = runner.never,
     ) -> Outcome:
         """Trains and scores one script: start, train, commit, serve, challenge.
 
@@ -53,6 +54,7 @@ class FrozenEnvironment:
             seed: of the script. The challenges use a seed of their own that the script cannot know.
             splits: what to score on; the first gives `val_bpb`, any others go to `extra_bpb`.
             bar: a score below it, in bits per byte, may come to lead and is challenged on every row.
+            give_up: asked after each probe; a reason ends the run with the status `pruned`.
 
         Raises:
             EnvironmentChanged: a frozen file differs from the start of the study.
@@ -63,7 +65,7 @@ class FrozenEnvironment:
         on_progress(runner.Progress("start", 0.0, self.task.seconds))
         process = self.backend.start("session", runner.limits(self.task))
         started = time.monotonic() - began
-        run = runner.train(self.task, process, script, seed, self.data, on_progress)
+        run = runner.train(self.task, process, script, seed, self.data, on_progress, give_up)
         outcome = self._outcome(run, started)
         if run.artifact is None:
             return outcome

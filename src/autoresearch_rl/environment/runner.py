@@ -10,7 +10,7 @@ import math
 import os
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autoresearch_rl.environment import memory, sandbox
@@ -40,10 +40,15 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+GiveUp = Callable[[Sequence[Probe]], str | None]
 
 
 def ignore(_: Progress) -> None:
     """Watches nothing."""
+
+
+def never(_: Sequence[Probe]) -> None:
+    """Gives no run up."""
 
 
 @dataclass
@@ -77,11 +82,13 @@ def train(
     seed: int,
     data: Data,
     on_progress: OnProgress = ignore,
+    give_up: GiveUp = never,
 ) -> Run:
     """Trains one script in a fresh sandbox and kills it. What the script does is an outcome, not an error.
 
     Args:
         process: of the role `session`, started with `limits(task)`; it is dead afterwards.
+        give_up: asked after each probe; a reason ends the run.
 
     Raises:
         SandboxError: the sandbox could not be killed; the script is not to blame.
@@ -91,7 +98,7 @@ def train(
     artifact = memory.writable("artifact", task.artifact_mb)
     try:
         with process:
-            watch = _Watch(task, process, run, data, on_progress)
+            watch = _Watch(task, process, run, data, on_progress, give_up)
             watch.submit(script, seed, artifact)
             watch.until_over()
             process.kill()
@@ -120,9 +127,16 @@ class _Watch:
     """Follows one training run and ends it by the rules."""
 
     def __init__(
-        self, task: Task, process: sandbox.Sandbox, run: Run, data: Data, on_progress: OnProgress
+        self,
+        task: Task,
+        process: sandbox.Sandbox,
+        run: Run,
+        data: Data,
+        on_progress: OnProgress,
+        give_up: GiveUp,
     ) -> None:
-        self.task, self.process, self.run, self.data, self.on_progress = task, process, run, data, on_progress
+        self.task, self.process, self.run, self.data = task, process, run, data
+        self.on_progress, self.give_up = on_progress, give_up
         self.over = False
         self.submitted = self.zero = 0.0
         self.counting = task.setup == "counted"
@@ -255,8 +269,13 @@ class _Watch:
             self.zero, self.counting = self._clock(), True
 
     def _probe(self, seconds: float | None, nats: float | None) -> None:
-        if seconds is not None and nats is not None and len(self.run.probes) < MAX_REPORTS:
-            self.run.probes.append(Probe(seconds, nats / NATS_PER_BIT))
+        if seconds is None or nats is None or len(self.run.probes) >= MAX_REPORTS:
+            return
+        rates = (scalars["lr"] for scalars in reversed(self.run.scalars) if "lr" in scalars)
+        self.run.probes.append(Probe(seconds, nats / NATS_PER_BIT, next(rates, None)))
+        if reason := self.give_up(self.run.probes):
+            self.run.train_seconds = self._elapsed()
+            self._end(OutcomeStatus.PRUNED, reason)
 
     def _report(self, frame: wire.Frame) -> None:
         values = frame.body.get("values")

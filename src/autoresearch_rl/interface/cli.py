@@ -68,6 +68,18 @@ def cli() -> None:
 @click.option("--hours", type=float, help="Stop after this many hours.")
 @click.option("--train-seconds", type=float, help="Stop when the study has trained for this long in all.")
 @click.option("--patience", type=int, help="Stop after this many new edits without a confirmed gain.")
+@click.option("--money", type=float, help="Stop when the study's trials have cost this much; needs --price.")
+@click.option("--price", type=float, help="Price of an hour of one worker (a GPU-hour, say).")
+@click.option(
+    "--forecast",
+    type=click.Choice(["ensemble", "paper", "none"]),
+    help="How hopeless runs are foreseen and stopped: ensemble (default), paper (its plain power law), none.",
+)
+@click.option(
+    "--audit",
+    type=click.FloatRange(0, 1),
+    help="Share of the stop verdicts that are not obeyed, to count the wrong ones; 0.1 when left out.",
+)
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Trials at the same time."
 )
@@ -89,6 +101,10 @@ def run(
     hours: float | None,
     train_seconds: float | None,
     patience: int | None,
+    money: float | None,
+    price: float | None,
+    forecast: str | None,
+    audit: float | None,
     workers: int,
     sandbox: str,
     unsafe_no_sandbox: bool,
@@ -101,13 +117,16 @@ def run(
     same command goes on where it stopped.
     """
     from autoresearch_rl.interface.running import run_study
-    from autoresearch_rl.judgement.termination import TerminationOracle
+    from autoresearch_rl.judgement.termination import Limits, TerminationOracle
 
-    limits = {"trials": trials, "hours": hours, "train_seconds": train_seconds, "patience": patience}
-    TerminationOracle(folder=home, **limits)  # type: ignore[arg-type]  # wrong limits are told before any work
+    limits: Limits = {"trials": trials, "hours": hours, "train_seconds": train_seconds, "patience": patience}
+    limits |= {"money": money, "price": price}
+    TerminationOracle(home, limits)  # wrong limits are told before any work
     options: dict[str, Any] = {"task": task}
     options |= {"name": name, "home": home, "policy": policy, "seed": seed, "budget": budget}
     options |= {
+        "forecast": forecast,
+        "audit": audit,
         "sandbox": _backend(sandbox, unsafe_no_sandbox),
         "allow_hardware_change": allow_hardware_change,
     }

@@ -20,6 +20,7 @@ _STYLES = {
     Verdict.KEEP: "bold green",
     Verdict.PROVISIONAL: "yellow",
     Verdict.DISCARD: "dim",
+    Verdict.PRUNED: "dim",
     Verdict.INVALID: "bold red",
 }
 
@@ -41,6 +42,7 @@ class Live:
         self._study = self._bars.add_task("study", total=limit, facts="starting")
         self._trials: dict[int, TaskID] = {}
         self._lock = threading.Lock()
+        self._noise_rises = 0
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -63,12 +65,15 @@ class Live:
         line = Text(trial_line(trial), style=_STYLES.get(trial.verdict, "red"), no_wrap=True)
         # A terminal gets what fits on one line; a file gets everything.
         self.console.print(line, overflow="ellipsis" if self.console.is_terminal else "ignore", crop=False)
+        if study.ledger.shifts > self._noise_rises:
+            self._noise_rises = study.ledger.shifts
+            self.say("noise has risen: what was measured before no longer counts, the best is measured anew")
         self.show_study(study.trials, study.ledger.incumbent_bpb)
 
     def show_study(self, trials: Sequence[Trial], best: float | None) -> None:
         """Sets the study's bar."""
-        done = sum(trial.kind is not TrialKind.BASELINE for trial in trials)
-        counts = Counter(str(trial.verdict) for trial in trials if trial.kind is not TrialKind.BASELINE)
+        done = sum(trial.kind is not TrialKind.REFERENCE for trial in trials)
+        counts = Counter(str(trial.verdict) for trial in trials if trial.kind is not TrialKind.REFERENCE)
         facts = [f"best {best:.4f} bpb"] if best is not None else []
         facts += [f"{count} {verdict}" for verdict, count in sorted(counts.items())]
         self._bars.update(
@@ -99,10 +104,10 @@ def trial_line(trial: Trial) -> str:
     """One line about a trial."""
     score = f"{trial.val_bpb:.4f}" if trial.val_bpb is not None else "-"
     gain = f"{trial.gain:+.4f}" if trial.gain is not None else ""
-    what = str(trial.edit) if trial.edit.changes else "the script as it is"
+    what = str(trial.edit) if trial.edit.changes else "the best script as it is"
     if trial.confirms is not None:
         what = f"again #{trial.confirms}: {what}"
     why = "" if trial.verdict.evaluated else f"  ({trial.reason})"
     what += "  UNTRUSTED" if "UNTRUSTED" in trial.sandbox else ""
-    name = "baseline" if trial.kind is TrialKind.BASELINE else str(trial.verdict)
+    name = str(trial.kind if trial.kind is TrialKind.REFERENCE else trial.verdict)
     return f"#{trial.number:<4} {name:<11} {score:>7} {gain:>8}  {trial.wall_seconds:5.1f} s  {what}{why}"

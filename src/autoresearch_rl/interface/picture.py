@@ -40,8 +40,8 @@ def draw(trials: Sequence[Trial], path: Path) -> None:
 
 
 def _groups(trials: Sequence[Trial]) -> list[tuple[str, str, int, list[Trial]]]:
-    baseline = [t for t in trials if t.kind is TrialKind.BASELINE]
-    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.BASELINE]
+    baseline = [t for t in trials if t.kind is TrialKind.REFERENCE]
+    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.REFERENCE]
     provisional = [t for t in trials if t.verdict is Verdict.PROVISIONAL]
     others = [t for t in trials if t.verdict is Verdict.DISCARD]
     return [
@@ -54,7 +54,7 @@ def _groups(trials: Sequence[Trial]) -> list[tuple[str, str, int, list[Trial]]]:
 
 def _best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
     """The incumbent's first score, from the trial on that made it lead."""
-    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.BASELINE]
+    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.REFERENCE]
     keeps = sorted([*keeps, *_firsts(trials)], key=trials.index)
     numbers = [t.number for t in keeps] + [max(t.number for t in trials)]
     scores = [t.val_bpb for t in keeps if t.val_bpb is not None]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from autoresearch_rl.environment.evaluator import leak_bound
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.judgement.acceptance import Ledger
+from autoresearch_rl.judgement.audit import pruning_record
+from autoresearch_rl.judgement.lineage import path
 from autoresearch_rl.opening import open_notebook
 from autoresearch_rl.records import Trial, TrialKind, Verdict
 from autoresearch_rl.storage.journal import Journal
@@ -34,7 +37,7 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
     ledger = Ledger.replay(study.baseline, trials)
     ledger.enter(study.segment)
     ran = [trial for trial in trials if trial.wall_seconds > 0]
-    counted = [trial for trial in trials if trial.kind is not TrialKind.BASELINE]
+    counted = [trial for trial in trials if trial.kind is not TrialKind.REFERENCE]
     return {
         "study": study.name,
         "task": study.task,
@@ -44,21 +47,32 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
         "trials": len(counted),
         "baseline_runs": len(trials) - len(counted),
         "verdicts": dict(Counter(str(trial.verdict) for trial in counted)),
-        "baseline_bpb": ledger.mean(ledger.baseline),
+        "baseline_bpb": ledger.baseline_bpb,
         "best_bpb": ledger.incumbent_bpb,
         "best_runs": len(ledger.measurements(ledger.incumbent)),
+        "best_fresh": list(ledger.fresh),
+        "leader_bpb": ledger.mean(ledger.leader) if ledger.leader != ledger.incumbent else None,
+        "leader_runs": len(ledger.measurements(ledger.leader)),
         "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
         "noise_df": ledger.noise.df,
-        "waiting_for_confirmation": len(ledger.pending),
+        "noise_rises": ledger.shifts,
+        "waiting_for_confirmation": len(ledger.rebases),
         "since_last_keep": _since_keep(counted),
         "train_seconds": sum(trial.train_seconds for trial in trials),
         "hours": sum(trial.wall_seconds for trial in trials) / 3600,
         "segment": study.segment,
+        "pruning": _pruning(trials, study.fingerprint["budget"]),
         "sandboxes": dict(Counter(trial.sandbox for trial in ran)),
         "median_seconds": {phase: _median(ran, (phase,)) for phase in PHASES},
         "median_outside_budget": _median([t for t in ran if t.verdict.evaluated], OUTSIDE),
         "policy_metrics": dict(next((t.metrics for t in reversed(trials) if t.metrics), {})),
     }
+
+
+def _pruning(trials: Sequence[Trial], budget: float) -> dict[str, Any]:
+    record = pruning_record(trials, budget)
+    derived = ("false_rate", "false_bound", "gain", "gain_obeyed", "oracle_gain")
+    return asdict(record) | {name: getattr(record, name) for name in derived}
 
 
 def _median(trials: Sequence[Trial], phases: Sequence[str]) -> float | None:
@@ -82,12 +96,20 @@ def render_status(facts: Mapping[str, Any]) -> str:
     lines.append(f"trials   {facts['trials']} ({verdicts}), {facts['since_last_keep']} since the last keep")
     runs = f"mean of {facts['best_runs']}{_doubt(facts['sandboxes'])}"
     lines.append(f"best     {_bpb(facts['best_bpb'])} val_bpb, {runs}; {_gain(facts)}")
+    lines.append(f"         {_fresh(facts['best_fresh'])}")
+    if facts["leader_bpb"] is not None:
+        runs = f"mean of {facts['leader_runs']}"
+        lines.append(
+            f"leads    {_bpb(facts['leader_bpb'])} val_bpb, {runs}: new edits start from it; not proven"
+        )
+    rises = f"; rose {facts['noise_rises']} times: all was measured anew" if facts["noise_rises"] else ""
     lines.append(
-        f"noise    {_bpb(facts['noise_bpb'])} bpb a run (standard deviation, {facts['noise_df']} df)"
+        f"noise    {_bpb(facts['noise_bpb'])} bpb a run (standard deviation, {facts['noise_df']} df){rises}"
     )
     if facts["waiting_for_confirmation"]:
-        lines.append(f"waiting  {facts['waiting_for_confirmation']} provisional, to be run again")
+        lines.append(f"waiting  {facts['waiting_for_confirmation']} to be applied to the new leader")
     lines.append(f"spent    {facts['train_seconds']:.0f} s of training, {facts['hours']:.2f} h of trials")
+    lines += _render_pruning(facts["pruning"])
     sandboxes = ", ".join(f"{name} ({n})" for name, n in facts["sandboxes"].items()) or "none yet"
     lines.append(f"sandbox  {sandboxes}")
     if facts["segment"]:
@@ -101,6 +123,30 @@ def render_status(facts: Mapping[str, Any]) -> str:
     if facts["policy_metrics"]:
         lines.append("policy   " + ", ".join(f"{k} {v:.3g}" for k, v in facts["policy_metrics"].items()))
     return "\n".join(lines)
+
+
+def _fresh(values: Sequence[float]) -> str:
+    """The unbiased score: what a script is chosen by is low by luck, too."""
+    if not values:
+        return "not measured again since it was kept: what it was chosen by flatters it"
+    return (
+        f"{mean(values):.4f} val_bpb in {len(values)} runs made since it was kept: not chosen for being low"
+    )
+
+
+def _render_pruning(facts: Mapping[str, Any]) -> list[str]:
+    if not facts["pruned"] + facts["audited"]:
+        return []
+    lines = [
+        f"pruned   {facts['pruned']} runs, {facts['saved']:.0f} s of training saved: "
+        f"{facts['gain']:.2f} times the trials; a perfect oracle {facts['oracle_gain']:.2f} times"
+    ]
+    if facts["audited"]:
+        lines.append(
+            f"         {facts['false']} of {facts['audited']} audited stops were wrong "
+            f"({facts['false_rate']:.1%}, at most {facts['false_bound']:.1%} with 95 % confidence)"
+        )
+    return lines
 
 
 def _bpb(value: float | None) -> str:
@@ -211,17 +257,18 @@ def best_facts(home: Path, name: str | None) -> dict[str, Any]:
             )
         source = storage.script(ledger.incumbent)
     scores = ledger.measurements(ledger.incumbent)
-    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.BASELINE]
+    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.REFERENCE]
     return {
         "study": study.name,
         "trial": keeps[-1].number if keeps else 0,
         "script": ledger.incumbent,
         "val_bpb": ledger.incumbent_bpb,
         "runs": list(scores),
-        "baseline_bpb": ledger.mean(ledger.baseline),
+        "fresh": list(ledger.fresh),
+        "baseline_bpb": ledger.baseline_bpb,
         "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
         "untrusted": any("UNTRUSTED" in trial.sandbox for trial in trials),
-        "keeps": [[t.number, str(t.edit), t.val_bpb, t.gain] for t in keeps],
+        "keeps": [[t.number, "; ".join(map(str, path(trials, t))), t.val_bpb] for t in keeps],
         "branch": f"autoresearch/{study.name}",
         "repository": str(home / study.name / "repo"),
         "source": source,
@@ -235,9 +282,8 @@ def render_best(facts: Mapping[str, Any]) -> str:
         f"best of study {facts['study']}: trial {facts['trial']}, val_bpb {facts['val_bpb']:.4f} "
         f"(mean of {len(facts['runs'])}), baseline {facts['baseline_bpb']:.4f}, gain {gain:+.4f}",
     ]
-    lines += [
-        f"  #{number:<4} {bpb:.4f} {gained:+.4f}  {edit}" for number, edit, bpb, gained in facts["keeps"]
-    ]
+    lines.insert(1, _fresh(facts["fresh"]))
+    lines += [f"  #{number:<4} {bpb:.4f}  {edits}" for number, edits, bpb in facts["keeps"]]
     if facts["untrusted"]:
         lines.append("UNTRUSTED: some runs were made without a sandbox and could have cheated")
     lines.append(f"in {facts['repository']}, branch {facts['branch']}; `best --script` prints it")

@@ -13,6 +13,7 @@ import click
 
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.interface.picture import draw
+from autoresearch_rl.judgement.termination import Limits
 from autoresearch_rl.opening import create_study
 from autoresearch_rl.records import StopReason, Trial, Verdict
 from autoresearch_rl.study import Study
@@ -20,19 +21,19 @@ from autoresearch_rl.study import Study
 EXIT_CODES = {StopReason.PERSON: 130, StopReason.DISK: 1}
 
 
-def run_study(options: Mapping[str, Any], limits: Mapping[str, Any], workers: int) -> int:
+def run_study(options: Mapping[str, Any], limits: Limits, workers: int) -> int:
     """Opens the study, runs it, prints why it stopped; returns the exit code."""
     import torch
 
     torch.set_num_threads(1)  # the policy is small, and the cores belong to the trials
-    with Live(limits["trials"]) as live:
+    with Live(limits.get("trials")) as live:
         live.say("preparing: corpus, sandbox, leak scan (the first scan takes a while)")
         with create_study(**options) as study:
             _greet(live, study)
             study.callbacks += [live.on_trial, _draw_keeps]
             study.on_progress = live.on_progress
             with interruptible(study, live):
-                stop = study.run(**limits, workers=workers)
+                stop = study.run(workers=workers, **limits)
             draw(study.trials, study.notebook.folder / "progress.png")
             summary = _summary(study)
     click.echo(f"stopped: {stop.reason} ({stop.message})\n{summary}")
@@ -59,7 +60,7 @@ def _draw_keeps(study: Study, trial: Trial) -> None:
 
 
 def _summary(study: Study) -> str:
-    best, baseline = study.ledger.incumbent_bpb, study.ledger.mean(study.ledger.baseline)
+    best, baseline = study.ledger.incumbent_bpb, study.ledger.baseline_bpb
     if best is None or baseline is None:
         return "the baseline has not been measured yet"
     doubt = ", UNTRUSTED" if any("UNTRUSTED" in trial.sandbox for trial in study.trials) else ""

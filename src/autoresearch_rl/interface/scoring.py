@@ -76,7 +76,7 @@ def _run(
     number: int,
     splits: Sequence[str] = ("val",),
 ) -> Outcome:
-    proposal = Proposal(number, TrialKind.BASELINE, "", source, Edit(()), seed)
+    proposal = Proposal(number, TrialKind.REFERENCE, "", source, Edit(()), seed)
     return environment.run(source, seed, lambda progress: live.on_progress(proposal, progress), splits)
 
 

@@ -1,15 +1,20 @@
-"""Keeps what is better beyond noise.
+"""Climbs on what looks better, and keeps what is proven.
 
-Every evaluated run of a script is one *measurement* of it. Repeated runs of the same script, pooled over
-all scripts of the study, say how much one measurement wanders: sigma, with its degrees of freedom. A
-candidate with n_c measurements beats a reference with n_i of them iff the difference of their means
-exceeds
+Every evaluated run of a script is one *measurement* of it. Two scripts matter:
 
-    t(0.95, df) * sigma * sqrt(1 / n_c + 1 / n_i)
+- the *incumbent* is the best proven script: what is kept, reported and committed;
+- the *leader* is what new edits start from: the incumbent, or a script that looks better than it.
 
-which is Student's one-sided two-sample test with pooled variance (Student 1908). The familiar factor 1.64
-is the limit for many repetitions; after three baseline runs (df = 2) it is 2.92, and using 1.64 there would
-keep 12 % of the scripts that change nothing.
+A script that measures better than the leader it was made from leads from then on. It becomes the incumbent
+once its mean beats the incumbent's beyond noise (Student's test, `noise.Noise.threshold`). Whatever leads is
+measured again, with a fresh seed, whenever `WAIT` edits per measurement of it have not brought anything
+better: a leader that led by luck falls back to the incumbent, and the incumbent's own score, and the noise,
+stay up to date. So luck misleads for a few trials and is never kept, and many gains too small to be proven
+alone are proven together.
+
+In simulation, with the same number of runs, this has more than 90 % of the true gain of the greedy rule, and
+less than 5 % of its keeps are false, where greedy's are 17 to 49 % (`autoresearch-rl bench acceptance`).
+Proving each edit before the next one may build on it has 70 to 83 %.
 """
 
 from __future__ import annotations
@@ -17,65 +22,21 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
-# The quantile of scipy.stats.t, without the second that importing scipy.stats takes.
-from scipy.special import stdtrit
-
+from autoresearch_rl.judgement.noise import Noise, has_risen, innovation, noise_of
 from autoresearch_rl.records import Trial, TrialKind, Verdict
 
-LEVEL = 0.95
-"""One minus the chance that one judgement keeps a script that changes nothing.
+REFERENCE_RUNS = 3
+"""Measurements, with different seeds, of the script that all are compared with: the first noise floor."""
 
-A script that looks better is judged up to `MAX_RUNS` times. Over all of them a script that changes nothing
-has a chance of 8 to 9 % (simulated in the tests).
-"""
+WAIT = 6
+"""New edits without anything better, per measurement of the leader, before it is measured again."""
 
-SD_FLOOR = 1e-4
-"""Bits per byte. Identical repetitions must not make every last digit a discovery."""
+MAX_RUNS = 5
+"""Measurements after which a leader that is still not proven is given up."""
 
-FUTILITY = 1.0
-"""Standard errors of the gain below which another run is not worth its price.
-
-Half of the edits that change nothing look better by luck. Running every one of them again, as a bound of 0
-would, costs a fifth of a study's gain (docs/log.md).
-"""
-
-MAX_RUNS = 3
-"""Measurements after which a script that is still not proven is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """Standard deviation of one measurement in bits per byte, and its degrees of freedom.
-
-    `sd` is never below `SD_FLOOR`. With `df` 0 nothing has been repeated and nothing can be proven.
-    """
-
-    sd: float
-    df: int
-
-    def error(self, candidate_runs: int, reference_runs: int) -> float:
-        """Standard error of the difference of two means, in bits per byte."""
-        return self.sd * math.sqrt(1 / candidate_runs + 1 / reference_runs)
-
-    def threshold(self, candidate_runs: int, reference_runs: int) -> float:
-        """The gain, in bits per byte, that the difference of two means has to exceed."""
-        return _student(self.df) * self.error(candidate_runs, reference_runs) if self.df else math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A provisional trial that still needs a confirming run.
-
-    With `rebase` the incumbent has moved since: apply the trial's edit to the new one and run that.
-    Otherwise run `script` again with a fresh seed.
-    """
-
-    trial_number: int
-    script: str
-    rebase: bool
+FRESH_RUNS = 2
+"""Measurements made after a script was kept that a finished study has of its incumbent."""
 
 
 class Ledger:
@@ -83,13 +44,24 @@ class Ledger:
 
     It holds nothing that is not in the trials: recording them again gives the same ledger. Measurements
     count within their segment: another machine measures something else.
+
+    Attributes:
+        baseline: the first script of the segment.
+        incumbent: the best proven script.
+        leader: the script that new edits start from.
+        anchor: the script that has to be measured `REFERENCE_RUNS` times before anything else.
+        shifts: how often noise has risen so much that everything had to be measured anew.
     """
 
     def __init__(self, baseline: str) -> None:
-        self.incumbent = self.baseline = baseline
-        self.segment = 0
+        self.baseline = self.incumbent = self.leader = self.anchor = baseline
+        self.segment = self.shifts = 0
         self._measurements: dict[str, list[float]] = defaultdict(list)
-        self._provisional: dict[int, Trial] = {}
+        self._innovations: list[float] = []
+        self._baseline_runs: list[float] = []
+        self._rebases: dict[int, Trial] = {}
+        self._waited = 0  # edits since the leader was measured or began to lead
+        self._runs_when_kept = 0  # of the incumbent's measurements, those that it was chosen by
 
     @classmethod
     def replay(cls, baseline: str, trials: Iterable[Trial]) -> Ledger:
@@ -106,22 +78,25 @@ class Ledger:
             ValueError: its verdict says that it was evaluated, but it has no val_bpb.
         """
         self.enter(trial.segment)
+        self._waited += trial.kind is TrialKind.EXPLORE
+        if trial.confirms is not None:
+            self._rebases.pop(trial.confirms, None)
+        measured = bool(self._measurements.get(trial.parent))
         if trial.verdict.evaluated:
             self._measure(trial)
-        if trial.confirms is not None:
-            self._provisional.pop(trial.confirms, None)
-        if trial.verdict is Verdict.PROVISIONAL:
-            self._provisional[trial.number] = trial
-        # A late repetition of the baseline is recorded as kept, but does not bring it back.
-        if trial.verdict is Verdict.KEEP and trial.kind is not TrialKind.BASELINE:
-            self.incumbent = trial.script
+        self._move(trial, comparable=measured)
+        if has_risen(self._innovations):
+            self._measure_anew()
 
     def enter(self, segment: int) -> None:
         """Goes on to a segment: the incumbent is its baseline, and nothing is measured yet."""
         if segment != self.segment:
             self.segment, self.baseline = segment, self.incumbent
-            self._measurements.clear()
-            self._provisional.clear()
+            self._begin([])
+            self._rebases.clear()
+            self._baseline_runs.clear()
+
+    # --- what is known
 
     def measurements(self, script: str) -> tuple[float, ...]:
         """All val_bpb of a script, oldest first."""
@@ -129,44 +104,108 @@ class Ledger:
 
     def mean(self, script: str) -> float | None:
         """Mean of a script's measurements; None before the first."""
-        values = self.measurements(script)
-        return _mean(values) if values else None
+        return _mean(self.measurements(script))
+
+    @property
+    def baseline_bpb(self) -> float | None:
+        """Mean of the baseline's measurements, also of those before noise rose; None before the first."""
+        return _mean(self._baseline_runs)
 
     @property
     def incumbent_bpb(self) -> float | None:
-        """Mean of the incumbent's measurements; None before the first."""
+        """Mean of the incumbent's measurements, those it was chosen by too; None before the first."""
         return self.mean(self.incumbent)
+
+    @property
+    def fresh(self) -> tuple[float, ...]:
+        """The incumbent's measurements made after it was kept: not chosen for being low."""
+        return self.measurements(self.incumbent)[self._runs_when_kept :]
 
     @property
     def bar(self) -> float:
         """A first measurement in bits per byte that is not below this is discarded."""
-        reference = self.incumbent_bpb
-        if reference is None:
-            return math.inf
-        return reference - FUTILITY * self.noise.error(1, len(self.measurements(self.incumbent)))
+        reference = self.mean(self.leader)
+        return math.inf if reference is None else reference
 
     @property
     def noise(self) -> Noise:
-        """Pooled over all scripts that were measured more than once."""
-        return pooled_noise(self._measurements.values())
-
-    @property
-    def pending(self) -> tuple[Pending, ...]:
-        """Provisional trials that wait for a confirming run, in the order to run them."""
-        return tuple(
-            Pending(number, trial.script, rebase=trial.parent != self.incumbent)
-            for number, trial in self._provisional.items()
-        )
+        """Of one measurement, from all scripts that were measured more than once."""
+        return noise_of(self._innovations)
 
     def noise_with(self, script: str, val_bpb: float) -> Noise:
         """The noise as it is once `script` has the measurement `val_bpb` too."""
-        groups = {**self._measurements, script: [*self.measurements(script), val_bpb]}
-        return pooled_noise(groups.values())
+        before = self.measurements(script)
+        return noise_of([*self._innovations, innovation(before, val_bpb)]) if before else self.noise
+
+    # --- what is to be run
+
+    @property
+    def rebases(self) -> tuple[int, ...]:
+        """Trials that beat a former leader: their edits are to be applied to the present one and run."""
+        return tuple(self._rebases)
+
+    @property
+    def due(self) -> str | None:
+        """The leader, when it has to be measured again before more is built on it."""
+        runs = len(self.measurements(self.leader))
+        return self.leader if runs and self._waited >= WAIT * runs else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing looks better than the incumbent and waits to be proven."""
+        return self.leader == self.incumbent and not self._rebases
+
+    @property
+    def unsettled(self) -> str | None:
+        """What has to be measured again before a study may call itself finished."""
+        if self.leader != self.incumbent:
+            return self.leader
+        return self.incumbent if len(self.fresh) < FRESH_RUNS else None
+
+    # --- bookkeeping
 
     def _measure(self, trial: Trial) -> None:
         if trial.val_bpb is None:
             raise ValueError(f"trial {trial.number} has the verdict {trial.verdict} but no val_bpb")
-        self._measurements[trial.script].append(trial.val_bpb)
+        runs = self._measurements[trial.script]
+        if runs:
+            self._innovations.append(innovation(runs, trial.val_bpb))
+        runs.append(trial.val_bpb)
+        if trial.script == self.baseline:
+            self._baseline_runs.append(trial.val_bpb)
+
+    def _move(self, trial: Trial, comparable: bool) -> None:
+        """Incumbent and leader after a trial; `comparable` if its parent had been measured."""
+        leads = trial.script == self.leader
+        if trial.verdict is Verdict.KEEP:
+            if trial.kind is not TrialKind.REFERENCE:
+                self._keep(trial.script)
+            self._waited *= not leads
+        elif trial.verdict is Verdict.PROVISIONAL and (leads or (trial.parent == self.leader and comparable)):
+            self._lead(trial.script)
+        elif trial.verdict is Verdict.PROVISIONAL:
+            self._rebases[trial.number] = trial
+        elif leads:  # it is not proven, not better, or does not even run any more
+            self._lead(self.incumbent)
+
+    def _lead(self, script: str) -> None:
+        self.leader, self._waited = script, 0
+
+    def _keep(self, script: str) -> None:
+        self.incumbent, self._runs_when_kept = script, len(self._measurements[script])
+        self._lead(script)
+
+    def _measure_anew(self) -> None:
+        self.shifts += 1
+        self._begin(self._innovations[-2:])
+
+    def _begin(self, innovations: list[float]) -> None:
+        """Nothing is measured yet, and everything goes on from the incumbent."""
+        self.anchor = self.incumbent
+        self._lead(self.incumbent)
+        self._measurements.clear()
+        self._runs_when_kept = 0
+        self._innovations = innovations
 
 
 def judge(ledger: Ledger, script: str, parent: str, val_bpb: float) -> tuple[Verdict, str]:
@@ -177,51 +216,46 @@ def judge(ledger: Ledger, script: str, parent: str, val_bpb: float) -> tuple[Ver
         script: SHA-256 of the script that was measured.
         parent: SHA-256 of the script that its edit was applied to.
         val_bpb: the measurement, bits per byte.
-
-    Raises:
-        ValueError: the parent has never been measured, so there is nothing to compare with.
     """
     if script == ledger.incumbent:
         return Verdict.KEEP, "measures the incumbent"
-    verdict, reason = _compare(ledger, script, parent, val_bpb)
-    if parent != ledger.incumbent and verdict is not Verdict.DISCARD:
-        return Verdict.PROVISIONAL, f"beat its parent, but the incumbent has moved: re-apply; {reason}"
-    return verdict, reason
+    if script == ledger.leader:
+        return _prove(ledger, script, val_bpb)
+    if ledger.measurements(script):
+        return Verdict.DISCARD, "led once, and does no longer"
+    reference = ledger.mean(parent)
+    if reference is None:
+        return Verdict.PROVISIONAL, "noise has risen since it began: to be run again"
+    gain = f"gain {reference - val_bpb:+.5f} bpb over its parent"
+    if val_bpb >= reference:
+        return Verdict.DISCARD, gain
+    if parent != ledger.leader:
+        return Verdict.PROVISIONAL, f"{gain}, but the leader has moved: to be applied to the new one"
+    return _prove(ledger, script, val_bpb)
 
 
-def _compare(ledger: Ledger, script: str, reference: str, val_bpb: float) -> tuple[Verdict, str]:
+def _prove(ledger: Ledger, script: str, val_bpb: float) -> tuple[Verdict, str]:
+    """Compares a script that leads, or would, with the incumbent."""
     candidate = (*ledger.measurements(script), val_bpb)
-    standard = ledger.measurements(reference)
-    if not standard:
-        raise ValueError(f"script {reference[:7]} has never been measured: measure it before its offspring")
-    gain = _mean(standard) - _mean(candidate)
-    noise = ledger.noise_with(script, val_bpb)
-    threshold = noise.threshold(len(candidate), len(standard))
-    facts = f"gain {gain:+.5f} bpb, {threshold:.5f} needed ({len(candidate)} against {len(standard)} runs)"
+    standard = ledger.measurements(ledger.incumbent)
+    gain = _sure_mean(standard) - _sure_mean(candidate)
+    threshold = ledger.noise_with(script, val_bpb).threshold(len(candidate), len(standard))
+    facts = (
+        f"gain {gain:+.5f} bpb over the incumbent, {threshold:.5f} needed "
+        f"({len(candidate)} against {len(standard)} runs)"
+    )
     if gain > threshold:
         return Verdict.KEEP, facts
-    if gain <= FUTILITY * noise.error(len(candidate), len(standard)):
+    if gain <= 0:
         return Verdict.DISCARD, facts
-    if len(candidate) < MAX_RUNS:
-        return Verdict.PROVISIONAL, facts
-    return Verdict.DISCARD, f"not proven after {len(candidate)} runs: {facts}"
+    if len(candidate) >= MAX_RUNS:
+        return Verdict.DISCARD, f"not proven after {len(candidate)} runs: {facts}"
+    return Verdict.PROVISIONAL, facts
 
 
-def pooled_noise(groups: Iterable[Sequence[float]]) -> Noise:
-    """Pooled standard deviation of groups of measurements; groups of one say nothing."""
-    squares, df = 0.0, 0
-    for group in groups:
-        if len(group) > 1:
-            mean = _mean(group)
-            squares += math.fsum((value - mean) ** 2 for value in group)
-            df += len(group) - 1
-    return Noise(max(math.sqrt(squares / df), SD_FLOOR) if df else SD_FLOOR, df)
+def _mean(values: Sequence[float]) -> float | None:
+    return _sure_mean(values) if values else None
 
 
-@lru_cache(maxsize=1024)
-def _student(df: int) -> float:
-    return float(stdtrit(df, LEVEL))
-
-
-def _mean(values: Sequence[float]) -> float:
+def _sure_mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)

@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from autoresearch_rl.errors import ConfigurationError, StorageError
+from autoresearch_rl.judgement.acceptance import Ledger
 from autoresearch_rl.records import Proposal, StopReason, Trial, TrialKind, Verdict
 
 MIN_FREE_BYTES = 200_000_000
@@ -21,41 +23,54 @@ class Stop:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TerminationOracle:
-    """Says when to stop, and why. Every limit may be None, for never.
+class Limits(TypedDict, total=False):
+    """What a study may spend. Each may be left out or None, for no limit.
 
     Attributes:
-        folder: the study's folder, whose disk is watched.
-        trials: all recorded trials of the study, of earlier processes too, except baseline runs.
+        trials: all recorded trials of the study, of earlier processes too, except reference runs.
         hours: wall time of this process.
-        train_seconds: training time of all recorded trials, baseline runs too, on the task's clock.
-        patience: explore trials since the last confirmed gain. Never stops while a provisional trial
-            waits for its confirming run.
-        min_free_bytes: what has to be free on the disk of `folder`.
-
-    Raises:
-        ConfigurationError: a limit is not positive.
+        train_seconds: training time of all recorded trials, reference runs too, on the task's clock.
+        money: price of all recorded trials, in the currency of `price`.
+        price: of an hour of one worker (a GPU-hour, say); needed with `money`.
+        patience: new edits since the last confirmed gain. Never stops while what leads is not proven.
     """
 
-    folder: Path
-    trials: int | None = None
-    hours: float | None = None
-    train_seconds: float | None = None
-    patience: int | None = None
-    min_free_bytes: int | None = MIN_FREE_BYTES
+    trials: int | None
+    hours: float | None
+    train_seconds: float | None
+    money: float | None
+    price: float | None
+    patience: int | None
 
-    def __post_init__(self) -> None:
-        for name in ("trials", "hours", "train_seconds", "patience", "min_free_bytes"):
-            limit = getattr(self, name)
-            if limit is not None and not limit > 0:
+
+class TerminationOracle:
+    """Says when to stop, and why.
+
+    Args:
+        folder: the study's folder, whose disk is watched.
+        limits: see `Limits`.
+        min_free_bytes: what has to be free on the disk of `folder`; None: do not look.
+
+    Raises:
+        ConfigurationError: a limit is not positive, or there is money without a price.
+    """
+
+    def __init__(
+        self, folder: Path, limits: Limits | None = None, min_free_bytes: int | None = MIN_FREE_BYTES
+    ) -> None:
+        self.folder, self.limits, self.min_free_bytes = folder, limits or {}, min_free_bytes
+        for name, limit in {**self.limits, "min_free_bytes": min_free_bytes}.items():
+            if limit is not None and not limit > 0:  # type: ignore[operator]  # a TypedDict's values are objects
                 raise ConfigurationError(f"{name} must be positive, but got {limit}")
+        if self.limits.get("money") is not None and self.limits.get("price") is None:
+            raise ConfigurationError("money needs the price of an hour: add --price")
 
-    def should_stop(self, trials: Sequence[Trial], elapsed_seconds: float) -> Stop | None:
+    def should_stop(self, trials: Sequence[Trial], ledger: Ledger, elapsed_seconds: float) -> Stop | None:
         """The first reason to stop, or None.
 
         Args:
             trials: all recorded trials of the study in order of completion.
+            ledger: what they add up to.
             elapsed_seconds: wall time since this process started the study.
 
         Raises:
@@ -66,13 +81,15 @@ class TerminationOracle:
             or self._on_trials(trials)
             or self._on_hours(elapsed_seconds)
             or self._on_train_seconds(trials)
-            or self._on_patience(trials)
+            or self._on_money(trials)
+            or self._on_patience(trials, ledger)
         )
 
     def has_room(self, trials: Sequence[Trial], running: Sequence[Proposal]) -> bool:
         """Whether one more trial fits under the limit of trials, with those that run already."""
         counted: list[Trial | Proposal] = [*trials, *running]
-        return self.trials is None or sum(t.kind is not TrialKind.BASELINE for t in counted) < self.trials
+        limit = self.limits.get("trials")
+        return limit is None or sum(t.kind is not TrialKind.REFERENCE for t in counted) < limit
 
     def _on_disk(self) -> Stop | None:
         if self.min_free_bytes is None:
@@ -84,29 +101,40 @@ class TerminationOracle:
         return Stop(StopReason.DISK, message)
 
     def _on_trials(self, trials: Sequence[Trial]) -> Stop | None:
-        done = sum(trial.kind is not TrialKind.BASELINE for trial in trials)
-        if self.trials is None or done < self.trials:
+        done = sum(trial.kind is not TrialKind.REFERENCE for trial in trials)
+        limit = self.limits.get("trials")
+        if limit is None or done < limit:
             return None
-        return Stop(StopReason.TRIALS, f"{done} trials recorded, the limit is {self.trials}")
+        return Stop(StopReason.TRIALS, f"{done} trials recorded, the limit is {limit}")
 
     def _on_hours(self, elapsed_seconds: float) -> Stop | None:
-        hours = elapsed_seconds / 3600
-        if self.hours is None or hours < self.hours:
+        hours, limit = elapsed_seconds / 3600, self.limits.get("hours")
+        if limit is None or hours < limit:
             return None
-        return Stop(StopReason.HOURS, f"{hours:.2f} hours passed, the limit is {self.hours:g}")
+        return Stop(StopReason.HOURS, f"{hours:.2f} hours passed, the limit is {limit:g}")
 
     def _on_train_seconds(self, trials: Sequence[Trial]) -> Stop | None:
-        spent = sum(trial.train_seconds for trial in trials)
-        if self.train_seconds is None or spent < self.train_seconds:
+        spent, limit = sum(trial.train_seconds for trial in trials), self.limits.get("train_seconds")
+        if limit is None or spent < limit:
             return None
-        message = f"{spent:.0f} seconds of training spent, the limit is {self.train_seconds:g}"
+        message = f"{spent:.0f} seconds of training spent, the limit is {limit:g}"
         return Stop(StopReason.TRAIN_SECONDS, message)
 
-    def _on_patience(self, trials: Sequence[Trial]) -> Stop | None:
-        waited = explored_since_gain(trials)
-        if self.patience is None or waited < self.patience or _any_pending(trials):
+    def _on_money(self, trials: Sequence[Trial]) -> Stop | None:
+        limit, price = self.limits.get("money"), self.limits.get("price")
+        if limit is None or price is None:
             return None
-        message = f"no confirmed gain in {waited} trials, the patience is {self.patience}"
+        hours = sum(trial.wall_seconds for trial in trials) / 3600
+        if (spent := price * hours) < limit:
+            return None
+        message = f"{spent:.2f} spent ({hours:.2f} h at {price:g}), the limit is {limit:g}"
+        return Stop(StopReason.MONEY, message)
+
+    def _on_patience(self, trials: Sequence[Trial], ledger: Ledger) -> Stop | None:
+        waited, limit = explored_since_gain(trials), self.limits.get("patience")
+        if limit is None or waited < limit or not ledger.settled:
+            return None
+        message = f"no confirmed gain in {waited} trials, the patience is {limit}"
         return Stop(StopReason.NO_GAIN, message)
 
 
@@ -114,15 +142,10 @@ def explored_since_gain(trials: Sequence[Trial]) -> int:
     """How many explore trials were completed after the last confirmed gain."""
     count = 0
     for trial in reversed(trials):
-        if trial.verdict is Verdict.KEEP and trial.kind is not TrialKind.BASELINE:
+        if trial.verdict is Verdict.KEEP and trial.kind is not TrialKind.REFERENCE:
             break
         count += trial.kind is TrialKind.EXPLORE
     return count
-
-
-def _any_pending(trials: Sequence[Trial]) -> bool:
-    provisional = {trial.number for trial in trials if trial.verdict is Verdict.PROVISIONAL}
-    return bool(provisional - {trial.confirms for trial in trials})
 
 
 def _free_bytes(folder: Path) -> int:

@@ -121,13 +121,15 @@ def _result_line(trial: Trial, commit: str | None) -> str:
     name = (commit or trial.script)[:7]
     memory_gb = trial.peak_memory_mb / 1024
     status = _STATUS[trial.verdict]
-    if trial.kind is TrialKind.BASELINE and trial.verdict.evaluated:
+    if trial.kind is TrialKind.REFERENCE and trial.verdict.evaluated:
         status = "keep"
     return f"{name}\t{trial.val_bpb or 0.0:.6f}\t{memory_gb:.1f}\t{status}\t{_description(trial)}"
 
 
 def _description(trial: Trial) -> str:
-    words = "baseline" if trial.kind is TrialKind.BASELINE else str(trial.edit)
+    words = str(trial.edit)
+    if trial.kind is TrialKind.REFERENCE:
+        words = "measured again" if trial.number else "baseline"
     if "UNTRUSTED" in trial.sandbox:
         words = f"UNTRUSTED: {words}"
     if trial.confirms is not None:

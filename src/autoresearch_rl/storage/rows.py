@@ -10,6 +10,7 @@ from typing import Any
 from autoresearch_rl.errors import StorageError
 from autoresearch_rl.records import (
     Edit,
+    Probe,
     Trial,
     TrialKind,
     Verdict,
@@ -36,6 +37,7 @@ def trial_to_row(trial: Trial) -> dict[str, Any]:
         "candidate": candidate_to_json(trial.candidate) if trial.candidate else None,
         "seconds": dict(trial.seconds),
         "metrics": dict(trial.metrics),
+        "probes": [[probe.seconds, probe.bpb, probe.lr] for probe in trial.probes],
     }
     return row
 
@@ -51,6 +53,7 @@ def trial_from_row(row: Mapping[str, Any]) -> Trial:
         values["kind"] = TrialKind(row["kind"])
         values["verdict"] = Verdict(row["verdict"])
         values["edit"] = Edit.from_json(row["edit"])
+        values["probes"] = tuple(Probe(*reading) for reading in row["probes"])
         values["candidate"] = candidate_from_json(row["candidate"]) if row["candidate"] else None
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"the record of trial {row['number']} is damaged: {error}") from error

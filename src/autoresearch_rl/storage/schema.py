@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision this code reads and writes. A constant, so that opening needs no Alembic."""
 
 
@@ -143,6 +143,9 @@ trials = Table(
     Column("metrics", PortableJSON, nullable=False),
     Column("challenges", Integer, nullable=False, server_default="0"),
     Column("segment", Integer, nullable=False, server_default="0"),
+    Column("probes", PortableJSON, nullable=False, server_default="[]"),
+    Column("stop_at", Double),
+    Column("forecast", Double),
     UniqueConstraint("study_id", "number"),
     sqlite_autoincrement=True,  # a row id is never used twice
 )
