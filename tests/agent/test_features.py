@@ -1,5 +1,6 @@
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,16 +145,26 @@ def test_a_failure_counts_as_a_crash_and_has_no_effect(verdict):
     assert seen[HERE + MEAN] == seen[HERE + LAST] == 0
 
 
-def test_a_provisional_trial_succeeds_when_its_confirmation_is_kept():
+def test_an_edit_that_leads_succeeds_unless_it_falls_when_it_is_run_again():
     candidate = make_candidate()
     provisional = make_trial(0, candidate, Verdict.PROVISIONAL, gain=0.01)
     kept = make_trial(1, None, Verdict.KEEP, 0.01, kind=TrialKind.CONFIRM, confirms=0)
     refuted = make_trial(1, None, Verdict.DISCARD, -0.01, kind=TrialKind.CONFIRM, confirms=0)
 
+    assert row([provisional], candidate)[HERE + SUCCESSES] > 0
     assert row([provisional, kept], candidate)[HERE + SUCCESSES] > 0
     assert row([provisional, refuted], candidate)[HERE + SUCCESSES] == 0
     assert context([provisional, kept])[KEEPS] == 1
     assert context([provisional, refuted])[KEEPS] == 0
+
+
+def test_a_pruned_edit_is_remembered_by_the_loss_that_was_foreseen():
+    candidate = make_candidate()
+    pruned = make_trial(0, candidate, Verdict.PRUNED)
+    foreseen = replace(pruned, forecast=pruned.incumbent_bpb + 0.5)
+
+    assert row([foreseen], candidate)[HERE + LAST] < 0
+    assert row([pruned], candidate)[HERE + LAST] == 0
 
 
 def test_baselines_and_confirmations_are_not_tries():

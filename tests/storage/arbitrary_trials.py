@@ -25,6 +25,7 @@ text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 json_text = st.text(max_size=30)  # surrogates and NUL included
 edits = st.builds(Edit, st.lists(st.builds(Change, json_text, json_text, json_text), max_size=3).map(tuple))
 candidates = st.builds(Candidate, edits, json_text, json_text, st.integers(-1, 1), unlimited)
+probes = st.builds(Probe, finite, finite, st.none() | finite)
 readings = st.dictionaries(json_text, unlimited, max_size=4)
 
 
@@ -53,6 +54,9 @@ def trials(source: str) -> st.SearchStrategy[Trial]:
         metrics=readings,
         challenges=st.integers(0, 2**31 - 1),
         segment=st.integers(0, 2**31 - 1),
+        probes=st.lists(probes, max_size=3).map(tuple),
+        stop_at=st.none() | finite,
+        forecast=st.none() | finite,
     )
 
 

@@ -16,12 +16,13 @@ from arbitrary_trials import BASELINE, plain_trial
 from sqlalchemy import create_engine
 
 from autoresearch_rl.errors import StorageError
-from autoresearch_rl.records import Trial, Verdict, script_id
+from autoresearch_rl.records import Probe, Trial, TrialKind, Verdict, script_id
 from autoresearch_rl.storage import schema
 from autoresearch_rl.storage.database import MIGRATIONS, open_engine
 from autoresearch_rl.storage.rows import trial_to_row
 from autoresearch_rl.storage.storage import Storage
 
+NEWER = ("challenges", "segment", "probes", "stop_at", "forecast")  # columns that came after 0001
 FINGERPRINT = {"files": {"task.toml": "ab"}, "budget": 20.0, "torch": "2.13.0"}
 TRIALS = (plain_trial(0, verdict=Verdict.KEEP), plain_trial(1, "other", metrics={"loss": 0.5}))
 
@@ -44,6 +45,19 @@ def old(tmp_path: Path) -> Path:
     return path
 
 
+def test_baseline_runs_are_reference_runs_now_and_back(old: Path) -> None:
+    with sqlite3.connect(old) as connection:
+        connection.execute("UPDATE trials SET kind = 'baseline' WHERE number = 0")
+    connection.close()
+    with Storage.open(old) as storage:
+        kinds = [trial.kind for trial in storage.trials(storage.studies()[0])]
+        assert kinds == [TrialKind.REFERENCE, TrialKind.EXPLORE]
+    migrate(old, command.downgrade, "0002")
+    with sqlite3.connect(old) as connection:
+        assert [row[0] for row in connection.execute("SELECT kind FROM trials")] == ["baseline", "explore"]
+    connection.close()
+
+
 def migrate(path: Path, move: Callable[[Config, str], None], revision: str) -> None:
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
@@ -60,7 +74,7 @@ def add(connection: sqlite3.Connection, table: str, **values: object) -> None:
 
 
 def row_at_0001(trial: Trial) -> dict[str, object]:
-    return {n: v for n, v in trial_to_row(trial).items() if n not in ("challenges", "segment")}
+    return {n: v for n, v in trial_to_row(trial).items() if n not in NEWER}
 
 
 def columns(path: Path) -> dict[str, set[tuple[object, ...]]]:
@@ -80,7 +94,9 @@ def test_an_older_database_is_brought_up_to_date_and_nothing_is_lost(old: Path) 
         assert (second.fingerprint, second.segment) == ({"torch": "1"}, 0)
         assert (first.name, first.settings, first.created) == ("x", {"seed": 3}, 1.7e9)
         assert storage.trials(first) == TRIALS
-        assert {(trial.challenges, trial.segment) for trial in storage.trials(first)} == {(0, 0)}
+        assert {(t.challenges, t.segment, t.probes, t.stop_at) for t in storage.trials(first)} == {
+            (0, 0, (), None)
+        }
         assert storage.trials(second) == ()
         assert storage.checkpoint(first) == (1, "ppo", b"\x00policy")
         assert (storage.script(first.baseline), storage.script(script_id("other"))) == (BASELINE, "other")
@@ -88,7 +104,9 @@ def test_an_older_database_is_brought_up_to_date_and_nothing_is_lost(old: Path) 
 
 
 def test_a_study_goes_on_in_the_upgraded_database(old: Path) -> None:
-    added = plain_trial(2, challenges=128, segment=1)
+    added = plain_trial(
+        2, challenges=128, segment=1, probes=(Probe(0.3, 4.5, 1e-3), Probe(0.6, 4.0)), stop_at=0.6
+    )
     with Storage.open(old) as storage:
         study = storage.study("x")
         assert study is not None

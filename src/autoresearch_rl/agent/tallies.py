@@ -100,30 +100,31 @@ class Memory:
 def remember(history: Sequence[Trial], scale: float) -> Memory:
     """Read the history, oldest first.
 
-    Only trials of kind explore are tries of an edit. One that took the lead is a success. What edits start
-    from changes when one leads, and may change when a leader is run again.
+    Only trials of kind explore are tries of an edit. One that took the lead is a success, unless it lost the
+    lead when it was run again. What edits start from changes when one leads, and may when it is run again.
 
     Args:
         history: Trials in order of completion.
         scale: From `gain_scale`.
     """
+    fallen = {t.confirms for t in history if t.kind is TrialKind.CONFIRM and t.verdict not in LEADS}
     events: list[Event] = []
     changed = 0
     for trial in history:
         if trial.kind is TrialKind.EXPLORE:
-            events.append(_event(trial, scale))
+            events.append(_event(trial, trial.verdict in LEADS and trial.number not in fallen, scale))
         if trial.kind is TrialKind.CONFIRM or (trial.kind is TrialKind.EXPLORE and trial.verdict in LEADS):
             changed = len(events)
     return Memory(events, changed).fill()
 
 
-def _event(trial: Trial, scale: float) -> Event:
+def _event(trial: Trial, led: bool, scale: float) -> Event:
     candidate, gain = trial.candidate, _effect(trial)
     return Event(
         sites=tuple(change.site for change in trial.edit.changes),
         operator=candidate.operator if candidate else "",
         direction=candidate.direction if candidate else 0,
-        led=trial.verdict in LEADS,
+        led=led,
         verdict=trial.verdict,
         effect=None if gain is None else squash(gain, scale),
     )

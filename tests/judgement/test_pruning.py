@@ -1,0 +1,214 @@
+"""Stopping what will not lead, on learning curves whose ends are known."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from dataclasses import replace
+
+import pytest
+from made_trials import made
+
+from autoresearch_rl.judgement import pruning
+from autoresearch_rl.judgement.audit import pruning_record
+from autoresearch_rl.judgement.pruning import FEWEST, FIRST_LOOK, Pruner, curve_of, margin_of, on_time
+from autoresearch_rl.records import Edit, Probe, Proposal, Trial, TrialKind, Verdict
+
+BUDGET = 3.0
+NOISE = 0.01
+
+
+def probes(dice: random.Random, end: float, noise: float = NOISE) -> tuple[Probe, ...]:
+    """Nine probes of a run that ends at `end`, each a bit after the tenth that it belongs to."""
+    level = end + dice.gauss(0, noise)
+    return tuple(
+        Probe(
+            BUDGET * (k / 10 + dice.uniform(0, 0.02)),
+            0.1 + level + 2.0 * ((10 - k) / 10) ** 2 * (0.5 + 0.5 * end / 3.5) + dice.gauss(0, noise),
+        )
+        for k in range(1, 10)
+    )
+
+
+def proposal(number: int, bar: float) -> Proposal:
+    return Proposal(number, TrialKind.EXPLORE, "", "x = 1\n", Edit(()), number, bar=bar)
+
+
+def losses(dice: random.Random) -> float:
+    """How far above the bar an edit ends: mostly worse, some neutral, some better."""
+    kind = dice.random()
+    return (
+        dice.expovariate(8) if kind < 0.75 else dice.gauss(0, 0.01) if kind < 0.85 else -dice.expovariate(8)
+    )
+
+
+def study(pruner: Pruner, seed: int, trials: int = 150, bar: float = 3.5) -> list[Trial]:
+    """A study in which every edit is compared with the same bar."""
+    dice, done = random.Random(seed), []
+    for number in range(trials):
+        end = bar + losses(dice)
+        readings, watch = probes(dice, end), pruner.watch(proposal(number, bar))
+        seen = next((k for k in range(1, 10) if watch(readings[:k])), None)
+        trial = replace(
+            made(number, f"{number}", end + dice.gauss(0, NOISE), train_seconds=BUDGET),
+            incumbent_bpb=bar, probes=readings, stop_at=watch.stop_at, forecast=watch.forecast,
+        )  # fmt: skip
+        if seen:
+            trial = replace(
+                trial, verdict=Verdict.PRUNED, val_bpb=None, probes=readings[:seen],
+                train_seconds=readings[seen - 1].seconds,
+            )  # fmt: skip
+        pruner.record(trial)
+        done.append(trial)
+    return done
+
+
+def test_of_the_stopped_runs_few_would_have_led_and_most_time_is_saved():
+    """Every verdict is audited, so every one is known to be right or wrong."""
+    records = [pruning_record(study(Pruner(BUDGET, audit=1.0), seed), BUDGET) for seed in range(4)]
+    audited, false = sum(r.audited for r in records), sum(r.false for r in records)
+    assert audited > 300
+    assert false / audited < 0.05
+    assert all(record.pruned == 0 and record.gain == 1.0 for record in records)
+    for record in records:
+        assert 0.8 * record.oracle_gain < record.gain_obeyed <= record.oracle_gain
+
+
+def test_a_tenth_of_the_verdicts_is_not_obeyed_by_lot_of_the_seed():
+    record = pruning_record(trials := study(Pruner(BUDGET), 0, 400), BUDGET)
+    share = record.audited / (record.audited + record.pruned)
+    assert share == pytest.approx(0.1, abs=0.06)  # 3 standard errors of 250 lots
+    assert record.gain > 1.4
+    again = study(Pruner(BUDGET), 0, 400)
+    assert again == trials, "the same seeds, the same decisions"
+
+
+def test_nothing_is_stopped_before_enough_edits_have_ended_nor_before_the_first_look():
+    trials = study(Pruner(BUDGET, audit=1.0), 1)
+    assert all(trial.stop_at is None for trial in trials[:FEWEST])
+    stops = [trial.stop_at for trial in trials if trial.stop_at is not None]
+    assert min(stops) >= FIRST_LOOK * BUDGET
+    assert any(stop < 0.35 * BUDGET for stop in stops)
+
+
+def test_what_has_no_bar_is_never_stopped():
+    pruner = Pruner(BUDGET, audit=0.0)
+    study(pruner, 2, 50)
+    hopeless = probes(random.Random(0), 9.0)
+    assert pruner.watch(proposal(7, math.inf))(hopeless[:5]) is None
+    reason = pruner.watch(proposal(7, 3.5))(hopeless[:5])
+    assert reason is not None
+    assert reason.startswith("forecast 9.")
+    assert "3.5000 to beat: 0.0% chance at 5" in reason
+
+
+def test_a_run_that_looks_sure_to_lead_is_left_alone_for_good():
+    pruner = Pruner(BUDGET, audit=0.0)
+    study(pruner, 3, 60)
+    watch, splendid = pruner.watch(proposal(0, 3.5)), probes(random.Random(0), 2.5)
+    for k in range(1, 6):
+        assert watch(splendid[:k]) is None
+    collapsed = (*splendid[:5], Probe(0.6 * BUDGET, 9.0))
+    assert watch(collapsed) is None
+    assert pruner.watch(proposal(0, 3.5))(collapsed) is not None
+
+
+def test_other_hardware_begins_anew():
+    pruner = Pruner(BUDGET, audit=0.0)
+    trials = study(pruner, 4, 50)
+    hopeless = probes(random.Random(0), 9.0)[:5]
+    assert pruner.watch(proposal(0, 3.5))(hopeless)
+    pruner.record(replace(trials[0], segment=1))
+    assert pruner.watch(proposal(0, 3.5))(hopeless) is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1e29, 1e29, 0.0])
+@pytest.mark.parametrize("seconds", [-1.0, 0.0, 1e-12, 1e29])
+def test_a_script_that_reports_nonsense_harms_only_itself(value: float, seconds: float):
+    pruner = Pruner(BUDGET, audit=0.0)
+    trials = study(pruner, 5, 40)
+    nonsense = tuple(Probe(seconds + k * 0.3, value, value) for k in range(9))
+    for number in range(10):
+        pruner.record(replace(trials[0], verdict=Verdict.DISCARD, val_bpb=3.6, probes=nonsense))
+        pruner.watch(proposal(number, 3.5))(nonsense)
+    dice = random.Random(9)
+    good, bad = probes(dice, 3.2), probes(dice, 5.0)
+    assert all(pruner.watch(proposal(0, 3.5))(good[:k]) is None for k in range(1, 10))
+    assert pruner.watch(proposal(0, 3.5))(bad[:6]) is not None
+
+
+def test_the_papers_rule_stops_what_its_power_law_puts_above_best_plus_sigma():
+    pruner = Pruner(BUDGET, "paper", audit=0.0)
+    trials = study(pruner, 6, 40)
+    ends = [trial.val_bpb for trial in trials if trial.val_bpb is not None]
+    level = sum(ends) / len(ends)
+    sigma = math.sqrt(sum((end - level) ** 2 for end in ends) / len(ends))
+    flat = lambda bpb: tuple(Probe(0.3 * k, bpb) for k in range(1, 6))  # noqa: E731
+    assert pruner.watch(proposal(0, 3.5))(flat(3.5 + 0.99 * sigma)) is None
+    assert pruner.watch(proposal(0, 3.5))(flat(3.5 + 1.01 * sigma)) is not None
+
+
+def test_a_probe_counts_at_the_tenth_it_was_due_at():
+    assert [on_time(p) for p in (0.05, 0.1, 0.129, 0.15, 0.3, 0.6000001)] == [0.05, 0.1, 0.1, 0.15, 0.3, 0.6]
+    curve = curve_of((Probe(0.31, 5.0, 1e-3), Probe(0.75, 4.0), Probe(2.95, 3.0)), BUDGET, 3.25)
+    assert curve.progress.tolist() == pytest.approx([0.1, 0.25, 1.0])
+    assert curve.values.tolist() == [5.0, 4.0, 3.25]
+    assert curve.rates.tolist() == [[pytest.approx(0.1), 1e-3]]
+
+
+def test_a_look_takes_less_than_fifty_milliseconds_of_a_long_study():
+    pruner = Pruner(BUDGET, audit=1.0)
+    study(pruner, 7, 350)
+    readings = probes(random.Random(0), 3.6)
+    began = time.process_time()
+    for number in range(20):
+        pruner.watch(proposal(number, 3.5))(readings[:7])
+    assert (time.process_time() - began) / 20 < 0.05
+
+
+# --- the record
+
+
+def trial(number: int, bpb: float | None, seconds: float = BUDGET, stop_at: float | None = None) -> Trial:
+    verdict = Verdict.DISCARD if bpb is not None else Verdict.PRUNED
+    readings = tuple(Probe(0.3 * k, 4.0) for k in range(1, 10) if 0.3 * k <= seconds)
+    forecast = 4.5 if stop_at is not None else None
+    return replace(
+        made(number, f"{number}", bpb, verdict, train_seconds=seconds),
+        incumbent_bpb=4.0, probes=readings, stop_at=stop_at, forecast=forecast,
+    )  # fmt: skip
+
+
+def test_the_record_counts_what_was_saved_and_what_an_oracle_would_have_saved():
+    """Five that teach, then: pruned at 1.5, audited and right, audited and wrong, a winner, a slow loser."""
+    first = [trial(number, 4.2) for number in range(FEWEST)]
+    rest = [trial(5, None, 1.5, 1.5), trial(6, 4.1, stop_at=1.2), trial(7, 3.9, stop_at=1.8), trial(8, 3.5)]
+    record = pruning_record([*first, *rest, trial(9, 4.3)], BUDGET)
+    assert (record.pruned, record.audited, record.false) == (1, 2, 1)
+    assert record.spent == pytest.approx(9 * 3.0 + 1.5)
+    assert record.saved == pytest.approx(1.5)
+    assert record.audit_seconds == pytest.approx(1.8 + 1.2)
+    assert record.gain == pytest.approx(30 / 28.5)
+    assert record.gain_obeyed == pytest.approx(30 / 25.5)
+    # The oracle stops trials 5, 6 and 9 at 0.9 s, and lets 7 and 8 go on.
+    assert record.oracle_seconds == pytest.approx(28.5 - 0.6 - 2.1 - 2.1)
+    assert record.false_rate == 0.5
+
+
+def test_the_bound_on_false_stops_is_that_of_clopper_and_pearson():
+    from scipy.stats import binomtest
+
+    for false, audited in ((0, 29), (1, 40), (5, 5), (3, 60)):
+        rows = [trial(n, 3.9 if n < false else 4.1, stop_at=1.0) for n in range(audited)]
+        expected = binomtest(false, audited, alternative="less").proportion_ci(0.95).high
+        assert pruning_record(rows, BUDGET).false_bound == pytest.approx(expected)
+    empty = pruning_record([], BUDGET)
+    assert (empty.false_bound, empty.false_rate, empty.gain, empty.oracle_gain) == (None, None, 1.0, 1.0)
+
+
+def test_a_pruned_trial_is_as_far_from_its_bar_as_was_foreseen():
+    assert margin_of(trial(0, None, 1.0, 1.0)) == 0.5
+    assert margin_of(trial(0, 4.25)) == 0.25
+    assert margin_of(made(0, bpb=4.0)) is None
+    assert pruning.DOUBT < 0.5 < pruning.FAITH
