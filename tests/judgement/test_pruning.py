@@ -7,11 +7,13 @@ import random
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_trials import made
 
 from autoresearch_rl.judgement import pruning
 from autoresearch_rl.judgement.audit import pruning_record
+from autoresearch_rl.judgement.forecast import Forecast
 from autoresearch_rl.judgement.pruning import FEWEST, FIRST_LOOK, Pruner, curve_of, margin_of, on_time
 from autoresearch_rl.records import Edit, Probe, Proposal, Trial, TrialKind, Verdict
 
@@ -165,6 +167,18 @@ def test_a_look_takes_less_than_fifty_milliseconds_of_a_long_study():
     for number in range(20):
         pruner.watch(proposal(number, 3.5))(readings[:7])
     assert (time.process_time() - began) / 20 < 0.05
+
+
+def test_the_chance_is_the_posterior_of_the_studys_own_margins():
+    pruner = Pruner(BUDGET)
+    for number, margin in enumerate((-0.2, -0.1, 0.1, 0.3, 0.5)):
+        pruner.record(replace(made(number, f"{number}", 3.5 + margin), incumbent_bpb=3.5))
+    told = Forecast(3.55, 3.4, 3.7, 0.1, np.array([1.0]), np.array([1.0]))
+    normal = {
+        margin: math.exp(-(((0.05 - margin) / told.sd) ** 2) / 2) for margin in (-0.2, -0.1, 0, 0.1, 0.3, 0.5)
+    }
+    leads = normal[-0.2] + normal[-0.1] + normal[0]
+    assert pruner.chance(told, 3.5) == pytest.approx(leads / sum(normal.values()))
 
 
 # --- the record

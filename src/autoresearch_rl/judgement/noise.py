@@ -1,9 +1,10 @@
 """How far one measurement of a script wanders, learned from measuring scripts again.
 
 Each measurement after a script's first gives one *innovation*: its distance to the mean of the n before it,
-times sqrt(n / (n + 1)). Innovations are independent and normal with the standard deviation of one
-measurement, whatever the scripts, and their squares add up to the pooled sum of squares within scripts. They
-come in an order, so that noise which rises (a new neighbour on the machine, a clock that drifts) shows.
+times sqrt(n / (n + 1)). For scripts measured on a fixed schedule innovations are independent and normal with
+the standard deviation of one measurement, and their squares always add up to the pooled sum of squares within
+scripts. (Those of a leader that led by luck are larger: docs/theory.md, section 5; noise is not understated.)
+They come in an order, so that noise which rises (a new neighbour on the machine, a clock that drifts) shows.
 """
 
 from __future__ import annotations

@@ -92,6 +92,33 @@ def sprt(theta: float, alpha: float, beta: float, seed: int) -> tuple[NDArray[np
     return ratio[np.arange(len(ratio)), at] >= up, FINE[at]
 
 
+def test_of_the_runs_that_the_posterior_stops_no_more_than_d_would_have_led() -> None:
+    """Ours: a prior of a sixth that lead, forecasts at seven looks, stopped at a chance of a tenth."""
+    good, mean_chance = stopped_by_posterior(belief=1.0)
+    assert at_most(good, 0.1)
+    assert abs(good.mean() - mean_chance) < 4 * math.sqrt(mean_chance / good.size)
+    assert good.size > RUNS / 2
+    overconfident, _ = stopped_by_posterior(belief=0.5)
+    assert exceeds(overconfident, good.mean())
+
+
+def stopped_by_posterior(belief: float) -> tuple[NDArray[np.bool_], float]:
+    """Which of the stopped runs were good, and the mean chance at the stop; sd is believed `belief` times."""
+    dice = np.random.default_rng(11)
+    prior = np.concatenate([dice.exponential(1.0, 500), -dice.exponential(0.5, 100)])
+    theta = dice.choice(prior, RUNS)
+    information = np.linspace(0.5, 3.5, 7)
+    steps = np.diff(information, prepend=0.0)
+    noise = dice.standard_normal((RUNS, 7))
+    forecast = np.cumsum(theta[:, None] * steps + np.sqrt(steps) * noise, axis=1) / information
+    sd = belief / np.sqrt(information)
+    likelihood = np.exp(-0.5 * ((forecast[:, :, None] - prior) / sd[:, None]) ** 2)
+    chance = (likelihood * (prior < 0)).sum(axis=2) / likelihood.sum(axis=2)
+    ended = chance <= 0.1
+    at = ended.argmax(axis=1)[ended.any(axis=1)]
+    return theta[ended.any(axis=1)] < 0, float(chance[ended.any(axis=1), at].mean())
+
+
 # --- what breaks them
 
 
