@@ -269,6 +269,29 @@ def bench_forecast(curves: Path, as_json: bool) -> None:
         click.echo(render_forecast(facts))
 
 
+@bench.command("keeps")
+@STUDY
+@HOME
+@click.option(
+    "--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Fresh seeds for each script."
+)
+@SANDBOX
+@UNSAFE
+@JSON
+def bench_keeps(
+    name: str | None, home: Path, seeds: int, sandbox: str, unsafe_no_sandbox: bool, as_json: bool
+) -> None:
+    """Run every keep of a study again with fresh seeds, beside the keep before it: do they hold?"""
+    from autoresearch_rl.interface.bench_keeps import bench_keeps as measure
+    from autoresearch_rl.interface.bench_keeps import render_keeps
+
+    facts = measure(home, name, seeds, _backend(sandbox, unsafe_no_sandbox))
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(render_keeps(facts))
+
+
 def _backend(sandbox: str, unsafe: bool) -> str:
     from autoresearch_rl.environment.zygote import UNTRUSTED
 

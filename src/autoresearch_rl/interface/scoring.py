@@ -47,7 +47,7 @@ def evaluate_script(
     with Live() as live:
         environment = open_environment(task, sandbox)
         try:
-            outcome = _run(environment, live, source, seed, 0)
+            outcome = run_once(environment, live, source, seed, 0)
         finally:
             environment.close()
     return _facts(str(outcome.status), outcome.reason, outcome), outcome.log
@@ -68,7 +68,7 @@ def _facts(verdict: str, reason: str, outcome: Outcome | None) -> dict[str, Any]
     }
 
 
-def _run(
+def run_once(
     environment: FrozenEnvironment,
     live: Live,
     source: str,
@@ -76,6 +76,7 @@ def _run(
     number: int,
     splits: Sequence[str] = ("val",),
 ) -> Outcome:
+    """Trains and scores one script, with its progress on `live` as trial `number`."""
     proposal = Proposal(number, TrialKind.REFERENCE, "", source, Edit(()), seed)
     return environment.run(source, seed, lambda progress: live.on_progress(proposal, progress), splits)
 
@@ -100,7 +101,7 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
             environment.close()
     result: dict[str, Any] = {name: _summary(values) for name, values in scores.items()}
     result["sandbox"] = environment.backend.name
-    result["gain"] = _difference(scores["baseline"]["test"], scores["best"]["test"])
+    result["gain"] = paired_difference(scores["baseline"]["test"], scores["best"]["test"])
     path = home / record.name / "test.json"
     with storing(path):
         path.write_text(json.dumps(result, indent=2) + "\n")
@@ -114,7 +115,7 @@ def _test_scores(
     seeds = [secrets.randbelow(2**31) for _ in range(TEST_SEEDS)]
     scores: dict[str, dict[str, list[float]]] = {name: {"val": [], "test": []} for name in sources}
     for number, (name, source, seed) in enumerate((n, s, seed) for seed in seeds for n, s in sources.items()):
-        outcome = _run(environment, live, source, seed, number, ("val", "test"))
+        outcome = run_once(environment, live, source, seed, number, ("val", "test"))
         if outcome.status is not OutcomeStatus.OK or outcome.val_bpb is None:
             raise StorageError(f"the {name} script does not run any more: {outcome.reason}")
         scores[name]["val"].append(outcome.val_bpb)
@@ -130,7 +131,7 @@ def _summary(scores: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     }
 
 
-def _difference(before: Sequence[float], after: Sequence[float]) -> dict[str, float | int]:
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> dict[str, float | int]:
     """Paired difference of means with its 95 % interval (Student), positive when `after` is lower."""
     from scipy.special import stdtrit
 
