@@ -25,8 +25,30 @@ def reason(oracle, done, elapsed=0.0, ledger=None):
     return stop and stop.reason
 
 
-def test_a_study_is_perpetual_by_default(tmp_path):
-    assert asked(TerminationOracle(tmp_path), trials(*[{}] * 10_000), 1e9) is None
+def test_a_study_without_limits_is_perpetual(tmp_path):
+    assert asked(TerminationOracle(tmp_path, {"converged": None}), trials(*[{}] * 10_000), 1e9) is None
+
+
+def test_a_study_whose_gains_came_and_stopped_has_converged(tmp_path):
+    """Twenty gains, one every five edits, then none: stopped within fifty edits, but not while one leads."""
+    first = [{"bpb": 5.0 + d, "verdict": Verdict.KEEP, "kind": BASELINE} for d in (-0.01, 0.0, 0.01)]
+    rows, dry = list(first), {"bpb": 6.0, "script": "worse"}
+    for gain in range(20):
+        keep = {"bpb": 4.9 - gain / 10, "verdict": Verdict.KEEP, "script": f"{gain}"}
+        rows += [*[dry] * 4, keep]
+    stops = []
+    for waited in range(51):
+        done = trials(*rows, *[dry] * waited)
+        ledger = Ledger.replay(SCRIPT, done)
+        stops.append(asked(TerminationOracle(tmp_path), done, ledger=ledger))
+        assert asked(TerminationOracle(tmp_path, {"converged": None}), done, ledger=ledger) is None
+    assert stops[39] is None
+    assert stops[50] is not None
+    assert stops[50].reason is StopReason.CONVERGED
+    assert stops[50].message.endswith("the last of 20 gains was 50 edits ago")
+    leads = {"bpb": 2.95, "verdict": Verdict.PROVISIONAL, "script": "leads", "parent": "19"}
+    done = trials(*rows, *[dry] * 50, leads)
+    assert asked(TerminationOracle(tmp_path), done, ledger=Ledger.replay(SCRIPT, done)) is None
 
 
 def test_trials_are_all_but_the_baselines(tmp_path):
@@ -91,7 +113,9 @@ def test_a_folder_that_is_gone_is_named(tmp_path):
         asked(TerminationOracle(tmp_path / "gone"), [])
 
 
-@pytest.mark.parametrize("name", ["trials", "hours", "train_seconds", "money", "price", "patience"])
+@pytest.mark.parametrize(
+    "name", ["trials", "hours", "train_seconds", "money", "price", "patience", "converged"]
+)
 @pytest.mark.parametrize("limit", [-1, 0, float("nan")])
 def test_a_limit_that_is_not_positive_is_a_usage_error(tmp_path, name, limit):
     with pytest.raises(ConfigurationError, match=f"^{name} must be positive, but got {limit}$"):

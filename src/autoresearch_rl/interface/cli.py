@@ -68,6 +68,11 @@ def cli() -> None:
 @click.option("--hours", type=float, help="Stop after this many hours.")
 @click.option("--train-seconds", type=float, help="Stop when the study has trained for this long in all.")
 @click.option("--patience", type=int, help="Stop after this many new edits without a confirmed gain.")
+@click.option(
+    "--converged",
+    type=click.FloatRange(0, 1),
+    help="Stop when a gain within 50 edits is less probable than this; 0.01 when left out, 0 for never.",
+)
 @click.option("--money", type=float, help="Stop when the study's trials have cost this much; needs --price.")
 @click.option("--price", type=float, help="Price of an hour of one worker (a GPU-hour, say).")
 @click.option(
@@ -101,6 +106,7 @@ def run(
     hours: float | None,
     train_seconds: float | None,
     patience: int | None,
+    converged: float | None,
     money: float | None,
     price: float | None,
     forecast: str | None,
@@ -121,6 +127,8 @@ def run(
 
     limits: Limits = {"trials": trials, "hours": hours, "train_seconds": train_seconds, "patience": patience}
     limits |= {"money": money, "price": price}
+    if converged is not None:
+        limits["converged"] = converged or None
     TerminationOracle(home, limits)  # wrong limits are told before any work
     options: dict[str, Any] = {"task": task}
     options |= {"name": name, "home": home, "policy": policy, "seed": seed, "budget": budget}

@@ -14,6 +14,7 @@ from autoresearch_rl.environment.evaluator import leak_bound
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.judgement.acceptance import Ledger
 from autoresearch_rl.judgement.audit import pruning_record
+from autoresearch_rl.judgement.convergence import outlook
 from autoresearch_rl.judgement.lineage import path
 from autoresearch_rl.opening import open_notebook
 from autoresearch_rl.records import Trial, TrialKind, Verdict
@@ -61,6 +62,7 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
         "train_seconds": sum(trial.train_seconds for trial in trials),
         "hours": sum(trial.wall_seconds for trial in trials) / 3600,
         "segment": study.segment,
+        "outlook": asdict(outlook(trials, ledger.noise.sd)) if ledger.noise.df else None,
         "pruning": _pruning(trials, study.fingerprint["budget"]),
         "sandboxes": dict(Counter(trial.sandbox for trial in ran)),
         "median_seconds": {phase: _median(ran, (phase,)) for phase in PHASES},
@@ -106,6 +108,11 @@ def render_status(facts: Mapping[str, Any]) -> str:
     lines.append(
         f"noise    {_bpb(facts['noise_bpb'])} bpb a run (standard deviation, {facts['noise_df']} df){rises}"
     )
+    if ahead := facts["outlook"]:
+        lines.append(
+            f"outlook  {ahead['probability']:.0%} chance of a gain above {ahead['epsilon']:.4f} bpb "
+            f"in the next {ahead['horizon']} edits; {ahead['since_gain']} edits since the last one"
+        )
     if facts["waiting_for_confirmation"]:
         lines.append(f"waiting  {facts['waiting_for_confirmation']} to be applied to the new leader")
     lines.append(f"spent    {facts['train_seconds']:.0f} s of training, {facts['hours']:.2f} h of trials")

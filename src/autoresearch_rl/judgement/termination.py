@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.judgement.acceptance import Ledger
+from autoresearch_rl.judgement.convergence import DELTA, FEWEST, outlook
 from autoresearch_rl.records import Proposal, StopReason, Trial, TrialKind, Verdict
 
 MIN_FREE_BYTES = 200_000_000
@@ -33,6 +34,9 @@ class Limits(TypedDict, total=False):
         money: price of all recorded trials, in the currency of `price`.
         price: of an hour of one worker (a GPU-hour, say); needed with `money`.
         patience: new edits since the last confirmed gain. Never stops while what leads is not proven.
+        converged: the probability below which one more gain is not waited for, by `convergence.outlook` for
+            gains above the noise of one measurement; `convergence.DELTA` when left out. Never stops while
+            what leads is not proven.
     """
 
     trials: int | None
@@ -41,6 +45,7 @@ class Limits(TypedDict, total=False):
     money: float | None
     price: float | None
     patience: int | None
+    converged: float | None
 
 
 class TerminationOracle:
@@ -83,6 +88,7 @@ class TerminationOracle:
             or self._on_train_seconds(trials)
             or self._on_money(trials)
             or self._on_patience(trials, ledger)
+            or self._on_convergence(trials, ledger)
         )
 
     def has_room(self, trials: Sequence[Trial], running: Sequence[Proposal]) -> bool:
@@ -136,6 +142,20 @@ class TerminationOracle:
             return None
         message = f"no confirmed gain in {waited} trials, the patience is {limit}"
         return Stop(StopReason.NO_GAIN, message)
+
+    def _on_convergence(self, trials: Sequence[Trial], ledger: Ledger) -> Stop | None:
+        delta = self.limits.get("converged", DELTA)
+        if delta is None or not ledger.settled or explored_since_gain(trials) < FEWEST:
+            return None
+        ahead = outlook(trials, ledger.noise.sd)
+        if not ahead.converged(delta):
+            return None
+        message = (
+            f"{ahead.probability:.1%} chance of a gain above {ahead.epsilon:.4f} bpb in the next "
+            f"{ahead.horizon} edits, which would take {ahead.hours or 0.0:.2f} h; "
+            f"the last of {ahead.gains} gains was {ahead.since_gain} edits ago"
+        )
+        return Stop(StopReason.CONVERGED, message)
 
 
 def explored_since_gain(trials: Sequence[Trial]) -> int:
