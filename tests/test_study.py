@@ -277,6 +277,18 @@ def test_a_tried_out_script_ends_the_study(tmp_path: Path) -> None:
     assert stop.reason is StopReason.EXHAUSTED
 
 
+def test_a_leader_without_untried_edits_is_settled_before_the_study_ends(tmp_path: Path) -> None:
+    model = "nn.Embedding(env.vocab_size, env.vocab_size)"
+    script = f"from torch import nn\nA = True\nB = True\n\n\ndef train(env):\n    return {model}\n"
+    with create_study(str(make_task(tmp_path / "small", script)), "one", tmp_path / "home") as study:
+        measure_baseline(study)
+        assert ask_and_tell(study, 3.99).verdict is Verdict.PROVISIONAL
+        assert ask_and_tell(study, 4.5).verdict is Verdict.DISCARD
+        fallen = ask_and_tell(study, 4.5)
+        assert (fallen.kind, fallen.verdict) == (TrialKind.CONFIRM, Verdict.DISCARD)
+        assert ask(study).parent == script_id(script), "the baseline still has an untried edit"
+
+
 def test_a_person_stops_it(tiny_task: Path, tmp_path: Path) -> None:
     def enough(study: Study, _: Trial) -> None:
         study.stop()

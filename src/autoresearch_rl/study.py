@@ -133,8 +133,9 @@ class Study:
             for number in self.ledger.rebases:
                 if number not in under_way and (proposal := self._ask_rebase(number)):
                     return proposal
-            due = self.ledger.due
-            return self._ask_again(due) if due and not self._measuring(due) else self._ask_agent()
+            if (due := self.ledger.due) and not self._measuring(due):
+                return self._ask_again(due)
+            return self._ask_agent() or self._ask_unproven()
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> Trial:
         """Judges what came of a proposal, lets the agent learn from it, and writes it down.
@@ -191,6 +192,12 @@ class Study:
             return self._propose(TrialKind.REFERENCE, script, source, Edit(()))
         made = origin(self.trials, script)
         return self._propose(TrialKind.CONFIRM, made.parent, source, made.edit, confirms=made.number)
+
+    def _ask_unproven(self) -> Proposal | None:
+        """Once every edit of a leader has been tried, only its own worth is open."""
+        leader = self.ledger.leader
+        unproven = leader != self.ledger.incumbent and not self._measuring(leader)
+        return self._ask_again(leader) if unproven else None
 
     def _ask_rebase(self, number: int) -> Proposal | None:
         """Applies the edit of a trial that beat a former leader to the present one, and runs that."""
