@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import time
 
 from autoresearch_rl.errors import SandboxError
+
+PATIENCE = 10.0  # seconds for the kernel to let go of pages; we saw a study of 120 trials end by one EBUSY
 
 
 def sealed(name: str, data: bytes | memoryview) -> int:
@@ -42,7 +46,16 @@ def reopened(fd: int) -> int:
 
 
 def _seal(fd: int, seals: int) -> None:
-    try:
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals | fcntl.F_SEAL_SEAL)
-    except OSError as error:
-        raise SandboxError(f"the file of a dead sandbox is still held open for writing: {error}") from error
+    """Seals as soon as nobody writes. The kernel may hold pages for a moment, to move or reclaim them."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals | fcntl.F_SEAL_SEAL)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise SandboxError(
+                    f"the file of a dead sandbox is still held open for writing: {error}"
+                ) from error
+            time.sleep(0.01)
+        else:
+            return
