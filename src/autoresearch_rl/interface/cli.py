@@ -300,6 +300,25 @@ def bench_keeps(
         click.echo(render_keeps(facts))
 
 
+@bench.command("acceptance")
+@click.option(
+    "--studies", type=click.IntRange(min=2), default=400, show_default=True, help="Per scenario and rule."
+)
+@click.option("--runs", type=click.IntRange(min=4), default=124, show_default=True, help="Of each study.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the simulation.")
+@JSON
+def bench_acceptance(studies: int, runs: int, seed: int, as_json: bool) -> None:
+    """Compare keep rules on simulated studies with known truth: true gain, false keeps, winner's curse."""
+    from autoresearch_rl.interface.bench_acceptance import bench_acceptance as measure
+    from autoresearch_rl.interface.bench_acceptance import render_acceptance
+
+    facts = measure(studies, runs, seed)
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(render_acceptance(facts))
+
+
 def _backend(sandbox: str, unsafe: bool) -> str:
     from autoresearch_rl.environment.zygote import UNTRUSTED
 
