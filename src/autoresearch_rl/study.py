@@ -281,7 +281,8 @@ class Study:
         if outcome.val_bpb is None:
             return Verdict(outcome.status.value), outcome.reason
         verdict, reason = judge(self.ledger, proposal.script, proposal.parent, outcome.val_bpb)
-        if verdict in (Verdict.KEEP, Verdict.PROVISIONAL) and outcome.val_bpb >= proposal.bar:
+        leads = verdict in (Verdict.KEEP, Verdict.PROVISIONAL) and proposal.script != self.ledger.leader
+        if leads and outcome.val_bpb >= proposal.bar:
             return Verdict.DISCARD, f"not challenged on every row: the bar was lower when it began; {reason}"
         return verdict, reason
 

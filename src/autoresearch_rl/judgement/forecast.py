@@ -128,10 +128,13 @@ class Forecaster:
 
     With mode "paper" it is the plain power law, with "last" the last reading; their intervals are learned in
     the same way. Adding the same curves again gives the same forecaster.
+
+    With `slack`, lessons at a tenth of the budget use readings up to that much later, because the running
+    curve has its reading then, too.
     """
 
-    def __init__(self, mode: Mode = "ensemble") -> None:
-        self.mode = mode
+    def __init__(self, mode: Mode = "ensemble", slack: float = 0.0) -> None:
+        self.mode, self.slack = mode, slack
         self._lessons: dict[float, list[_Lesson]] = {at: [] for at in BINS}
         self._stretch = dict.fromkeys(BINS, 0.0)  # logarithm of the steered factor
 
@@ -144,7 +147,7 @@ class Forecaster:
         if not curve.complete:
             raise ValueError("expected a curve up to the end of its budget: it would have no final value")
         for at in BINS:
-            prefix = curve.until(at)
+            prefix = curve.until(at + self.slack)
             if len(prefix.values):
                 self._learn(at, _Lesson(curve, self._guess(prefix, at)))
 

@@ -1,16 +1,16 @@
 """Stops runs that will not lead, and finds out how often that is wrong.
 
 At each probe the run's end is forecast. What the study's earlier edits came to, relative to what they had to
-beat, says how edits are distributed before anything is known of this one; the forecast's likelihood under
-each of them says which it resembles. Both together give
+beat, says what winners and losers look like before anything is known of this one, and the forecast's
+likelihood under each of them which it resembles:
 
-    P(it leads) = sum over winners of N(forecast; end, sd) / the same sum over all
+    L = mean over losers of N(forecast; end, sd) / mean over winners of the same
 
-and a sequential probability ratio test on it: the run is stopped when that chance falls to `DOUBT`, and left
-alone for good when it rises to `FAITH` (Wald 1945; with prior odds, Berger 1985, section 7.5). The share of
-stopped runs that would have led is the mean of the chance over them, so below `DOUBT`: this is what an audit
-measures. A test without the prior odds bounds the share of the winners that are stopped; edits that lead are
-rare, so it asks for ten times the evidence and saves half as much (docs/log.md).
+A sequential probability ratio test on L (Wald 1945) stops the run once L >= A, and leaves it alone for good
+once L <= beta / (1 - 1 / A). A stops at most (1 - beta) / A of the winners. What a study should bound is how
+many of all its runs are stopped wrongly: with a share w of winners among its edits that is w (1 - beta) / A,
+so A = w (1 - beta) / `FALSE_PRUNES`. But never less than `EVIDENCE`: where hardly anything wins, no evidence
+would be needed to stop a run, and the last winners would go with the rest.
 
 Some verdicts are not obeyed, by lot: they are the audit, and keep the forecaster learning from losers too.
 """
@@ -25,17 +25,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoresearch_rl.judgement.curves import Curve
 from autoresearch_rl.judgement.forecast import Forecast, Forecaster, Mode
 from autoresearch_rl.records import Probe, Proposal, Trial, TrialKind, Verdict
 
-DOUBT = 0.1
-"""Chance to lead at which a run is stopped. At the stop it is mostly lower: on recorded studies 3 to 4 % of
-the stopped runs would have led, under the 5 % that are promised."""
+Array = NDArray[np.float64]
 
-FAITH = 0.95
-"""Chance to lead at which a run is left alone for good."""
+FALSE_PRUNES = 0.05
+"""Share of all runs that are stopped although they would have led."""
+
+FALSE_RUNS = 0.05
+"""Share of the losers that are left alone for good: beta."""
+
+EVIDENCE = 3.0
+"""Likelihood ratio below which nothing is stopped, however rare winners are."""
 
 FIRST_LOOK = 0.3
 """Share of the budget before which nothing is stopped: schedules and warm-ups have hardly begun to tell."""
@@ -53,14 +58,14 @@ AUDIT = 0.1
 """Share of the stop verdicts that are not obeyed."""
 
 LATE = 0.03
-"""A probe comes when the step that passed a tenth of the budget has ended, and counts as taken there if that
-is no more than this share of the budget later. Otherwise runs could not be compared at the same progress."""
+"""A probe is due at a tenth of the budget and comes when the step that passed it has ended: mostly no more
+than this share of the budget later."""
 
 PAPER_ALPHA = 1.0
 """In the paper's tau = best + alpha sigma_h: alpha, not given there."""
 
-NORMAL_TAIL: Final = 40.0
-"""Standard deviations beyond which a likelihood is left as it is: its exponential would be zero."""
+TINY: Final = 1e-300
+"""Against a division by zero where no winner comes near a forecast."""
 
 
 class Pruner:
@@ -73,7 +78,7 @@ class Pruner:
         self.budget, self.mode, self.audit = budget, mode, audit
         self._lock = threading.Lock()
         self._segment = 0
-        self._forecaster = Forecaster(mode)
+        self._forecaster = Forecaster(mode, LATE)
         self._margins: list[float] = []
         self._finals: list[float] = []
 
@@ -81,7 +86,7 @@ class Pruner:
         """Learn from a judged trial. What other hardware has brought is forgotten."""
         with self._lock:
             if trial.segment != self._segment:
-                self._segment, self._forecaster = trial.segment, Forecaster(self.mode)
+                self._segment, self._forecaster = trial.segment, Forecaster(self.mode, LATE)
                 self._margins, self._finals = [], []
             if trial.kind is TrialKind.EXPLORE and (margin := margin_of(trial)) is not None:
                 self._margins = [*self._margins[1 - REMEMBERED :], margin]
@@ -100,26 +105,46 @@ class Pruner:
         curve = curve_of(probes, self.budget)
         return self._forecaster.forecast(curve, float(curve.progress[-1])) if len(curve.progress) else None
 
-    def chance(self, forecast: Forecast, bar: float) -> float:
-        """The posterior probability that a run ends below its bar."""
+    def evidence(self, forecast: Forecast, bar: float) -> float:
+        """The likelihood ratio against a run: how much better the study's losers explain its forecast."""
         if self.mode == "paper":  # no test: worse than tau or not
-            return float(forecast.value <= bar + PAPER_ALPHA * float(np.std(self._finals)))
-        # A neutral edit is always conceivable, and counts as one that leads.
-        margins = np.array([*self._margins, 0.0])
-        wins = np.append(margins[:-1] < 0, True)
-        distance = (forecast.value - bar - margins) / max(forecast.sd, 1e-9)
-        likelihood = np.exp(-0.5 * np.minimum(distance, NORMAL_TAIL) ** 2)
-        total = float(likelihood.sum())
-        return float(likelihood[wins].sum()) / total if total else float(forecast.value < bar)
+            tau = bar + PAPER_ALPHA * float(np.std(self._finals))
+            return math.inf if forecast.value > tau else 0.0
+        distance = (forecast.value - bar - self._ends()) / max(forecast.sd, 1e-9)
+        likelihood = np.exp(-0.5 * (distance**2 - (distance**2).min()))  # the greatest is 1
+        wins = self._ends() <= 0
+        return float(likelihood[~wins].mean() / (likelihood[wins].mean() + TINY)) if not wins.all() else 0.0
 
-    def look(self, probes: Sequence[Probe], bar: float) -> tuple[Forecast, float] | None:
-        """The forecast and the chance to lead of a running trial; None when it is no time to decide."""
+    @property
+    def boundaries(self) -> tuple[float, float]:
+        """The evidence at which a run is left alone for good, and at which it is stopped."""
+        share = float((self._ends() <= 0).mean())
+        stop = max(EVIDENCE, share * (1 - FALSE_RUNS) / FALSE_PRUNES)
+        return FALSE_RUNS / (1 - 1 / stop), stop
+
+    def _ends(self) -> Array:
+        """Where the study's edits ended relative to their bars. A neutral one is always conceivable. [N]"""
+        return np.array([*self._margins, 0.0])
+
+    def look(self, probes: Sequence[Probe], bar: float) -> Look | None:
+        """What can be said of a running trial; None when it is no time to decide."""
         progress = on_time(probes[-1].seconds / self.budget)
         if not FIRST_LOOK <= progress <= LAST_LOOK or not math.isfinite(bar):
             return None
         with self._lock:
-            forecast = self.forecast(probes)
-            return (forecast, self.chance(forecast, bar)) if forecast else None
+            if (forecast := self.forecast(probes)) is None:
+                return None
+            return Look(forecast.value, self.evidence(forecast, bar), *self.boundaries)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a running trial: the val_bpb foreseen, the evidence against it, and the two boundaries."""
+
+    forecast: float
+    evidence: float
+    go_on: float
+    stop: float
 
 
 @dataclass(slots=True)
@@ -142,16 +167,16 @@ class Watch:
         """Why the run is to be stopped now, or None."""
         if self._settled or (seen := self.pruner.look(probes, self.bar)) is None:
             return None
-        forecast, chance = seen
-        self._settled = not DOUBT < chance < FAITH
-        if chance > DOUBT:
+        self._settled = not seen.go_on < seen.evidence < seen.stop
+        if seen.evidence < seen.stop:
             return None
-        self.stop_at, self.forecast = probes[-1].seconds, forecast.value
+        self.stop_at, self.forecast = probes[-1].seconds, seen.forecast
         if self.audited:
             return None
+        progress = self.stop_at / self.pruner.budget
         return (
-            f"forecast {forecast.value:.4f} bpb, {self.bar:.4f} to beat: {chance:.1%} chance "
-            f"at {self.stop_at / self.pruner.budget:.0%} of the budget"
+            f"forecast {seen.forecast:.4f} bpb at {progress:.0%} of the budget, {self.bar:.4f} to beat: "
+            f"evidence {seen.evidence:.3g}, {seen.stop:.3g} is enough"
         )
 
 
@@ -163,14 +188,13 @@ def margin_of(trial: Trial) -> float | None:
 
 def curve_of(probes: Sequence[Probe], budget: float, val_bpb: float | None = None) -> Curve:
     """The learning curve of a run: its probes, and its val_bpb at the end of the budget if it got there."""
-    taken = [(on_time(probe.seconds / budget), probe) for probe in probes]
-    taken = [(at, probe) for at, probe in taken if at <= LAST_LOOK]
+    taken = [(probe.seconds / budget, probe) for probe in probes if probe.seconds <= LAST_LOOK * budget]
     end = [] if val_bpb is None else [(1.0, val_bpb)]
     readings = [*((at, probe.bpb) for at, probe in taken), *end]
     return Curve.of(readings, [(at, probe.lr) for at, probe in taken if probe.lr is not None])
 
 
 def on_time(progress: float) -> float:
-    """The progress at which a probe was due, if it came no more than `LATE` after it."""
+    """The progress at which a probe was due if it came no more than `LATE` after it; else as it is."""
     due = math.floor(progress * 10 + 1e-9) / 10
     return due if due > 0 and progress - due <= LATE else progress
