@@ -102,7 +102,7 @@ def test_what_has_no_bar_is_never_stopped():
     reason = pruner.watch(proposal(7, 3.5))(hopeless[:5])
     assert reason is not None
     assert reason.startswith("forecast 9.")
-    assert "3.5000 to beat: 0.0% chance at 5" in reason
+    assert " of the budget, 3.5000 to beat: evidence " in reason
 
 
 def test_a_run_that_looks_sure_to_lead_is_left_alone_for_good():
@@ -151,12 +151,12 @@ def test_the_papers_rule_stops_what_its_power_law_puts_above_best_plus_sigma():
     assert pruner.watch(proposal(0, 3.5))(flat(3.5 + 1.01 * sigma)) is not None
 
 
-def test_a_probe_counts_at_the_tenth_it_was_due_at():
+def test_a_look_counts_at_the_tenth_it_was_due_at_and_a_reading_when_it_was_taken():
     assert [on_time(p) for p in (0.05, 0.1, 0.129, 0.15, 0.3, 0.6000001)] == [0.05, 0.1, 0.1, 0.15, 0.3, 0.6]
     curve = curve_of((Probe(0.31, 5.0, 1e-3), Probe(0.75, 4.0), Probe(2.95, 3.0)), BUDGET, 3.25)
-    assert curve.progress.tolist() == pytest.approx([0.1, 0.25, 1.0])
+    assert curve.progress.tolist() == pytest.approx([0.31 / 3, 0.25, 1.0])
     assert curve.values.tolist() == [5.0, 4.0, 3.25]
-    assert curve.rates.tolist() == [[pytest.approx(0.1), 1e-3]]
+    assert curve.rates.tolist() == [[pytest.approx(0.31 / 3), 1e-3]]
 
 
 def test_a_look_takes_less_than_fifty_milliseconds_of_a_long_study():
@@ -169,16 +169,39 @@ def test_a_look_takes_less_than_fifty_milliseconds_of_a_long_study():
     assert (time.process_time() - began) / 20 < 0.05
 
 
-def test_the_chance_is_the_posterior_of_the_studys_own_margins():
-    pruner = Pruner(BUDGET)
-    for number, margin in enumerate((-0.2, -0.1, 0.1, 0.3, 0.5)):
+def taught(*margins: float) -> Pruner:
+    pruner = Pruner(BUDGET, audit=0.0)
+    for number, margin in enumerate(margins):
         pruner.record(replace(made(number, f"{number}", 3.5 + margin), incumbent_bpb=3.5))
-    told = Forecast(3.55, 3.4, 3.7, 0.1, np.array([1.0]), np.array([1.0]))
-    normal = {
-        margin: math.exp(-(((0.05 - margin) / told.sd) ** 2) / 2) for margin in (-0.2, -0.1, 0, 0.1, 0.3, 0.5)
-    }
-    leads = normal[-0.2] + normal[-0.1] + normal[0]
-    assert pruner.chance(told, 3.5) == pytest.approx(leads / sum(normal.values()))
+    return pruner
+
+
+def told(value: float, error: float = 0.1) -> Forecast:
+    return Forecast(value, value - 1, value + 1, error, np.array([1.0]), np.array([1.0]))
+
+
+def test_the_evidence_is_the_likelihood_ratio_of_losers_to_winners():
+    forecast = told(3.55)
+    normal = {m: math.exp(-(((0.05 - m) / forecast.sd) ** 2) / 2) for m in (-0.2, -0.1, 0, 0.1, 0.3, 0.5)}
+    losers, winners = [normal[m] for m in (0.1, 0.3, 0.5)], [normal[m] for m in (-0.2, -0.1, 0)]
+    found = taught(-0.2, -0.1, 0.1, 0.3, 0.5).evidence(forecast, 3.5)
+    assert found == pytest.approx(np.mean(losers) / np.mean(winners))
+    assert taught(-0.2, -0.1).evidence(told(9.0), 3.5) == 0.0, "no loser is known to resemble"
+    assert taught(*[0.1] * 9).evidence(told(99.0, 1e-4), 3.5) > 1e9
+
+
+def test_the_more_edits_win_the_more_evidence_is_needed():
+    few, many = taught(-0.1, *[0.1] * 98).boundaries, taught(*[-0.1] * 49, *[0.1] * 50).boundaries
+    assert few[1] == pruning.EVIDENCE
+    assert many[1] == pytest.approx(0.5 * 0.95 / 0.05)
+    assert few[0] == pytest.approx(0.05 / (1 - 1 / 3))
+
+
+def test_where_nothing_has_won_what_is_as_good_as_the_bar_still_goes_on():
+    """Pruned runs count as losers: without a least evidence a study would stop everything in the end."""
+    pruner = taught(*[0.02, 0.05, 0.1, 0.2] * 50)
+    assert pruner.evidence(told(3.5, 0.05), 3.5) < pruner.boundaries[1]
+    assert pruner.evidence(told(3.7, 0.05), 3.5) > pruner.boundaries[1]
 
 
 # --- the record
@@ -225,4 +248,3 @@ def test_a_pruned_trial_is_as_far_from_its_bar_as_was_foreseen():
     assert margin_of(trial(0, None, 1.0, 1.0)) == 0.5
     assert margin_of(trial(0, 4.25)) == 0.25
     assert margin_of(made(0, bpb=4.0)) is None
-    assert pruning.DOUBT < 0.5 < pruning.FAITH

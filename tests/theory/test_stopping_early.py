@@ -92,31 +92,33 @@ def sprt(theta: float, alpha: float, beta: float, seed: int) -> tuple[NDArray[np
     return ratio[np.arange(len(ratio)), at] >= up, FINE[at]
 
 
-def test_of_the_runs_that_the_posterior_stops_no_more_than_d_would_have_led() -> None:
-    """Ours: a prior of a sixth that lead, forecasts at seven looks, stopped at a chance of a tenth."""
-    good, mean_chance = stopped_by_posterior(belief=1.0)
-    assert at_most(good, 0.1)
-    assert abs(good.mean() - mean_chance) < 4 * math.sqrt(mean_chance / good.size)
-    assert good.size > RUNS / 2
-    overconfident, _ = stopped_by_posterior(belief=0.5)
-    assert exceeds(overconfident, good.mean())
-
-
-def stopped_by_posterior(belief: float) -> tuple[NDArray[np.bool_], float]:
-    """Which of the stopped runs were good, and the mean chance at the stop; sd is believed `belief` times."""
+@pytest.mark.parametrize("boundary", [3.0, 10.0])
+def test_of_winners_like_the_earlier_ones_no_more_than_one_in_a_is_stopped(boundary: float) -> None:
+    """Ours: losers and winners of a study against each other, at seven looks."""
     dice = np.random.default_rng(11)
-    prior = np.concatenate([dice.exponential(1.0, 500), -dice.exponential(0.5, 100)])
-    theta = dice.choice(prior, RUNS)
+    losers, winners = dice.exponential(1.0, 500), -dice.exponential(0.5, 100)
+    assert at_most(stopped(dice.choice(winners, RUNS), losers, winners, boundary), 1 / boundary)
+    assert stopped(dice.choice(losers, RUNS), losers, winners, boundary).mean() > 0.4
+    on_the_edge = stopped(np.zeros(RUNS), losers, winners, boundary)
+    assert on_the_edge.mean() > stopped(np.full(RUNS, -0.5), losers, winners, boundary).mean()
+    overconfident = stopped(dice.choice(winners, RUNS), losers, winners, boundary, belief=0.4)
+    assert overconfident.mean() > stopped(dice.choice(winners, RUNS), losers, winners, boundary).mean()
+
+
+def stopped(
+    theta: Floats, losers: Floats, winners: Floats, boundary: float, belief: float = 1.0
+) -> NDArray[np.bool_]:
+    """Which of the runs are stopped, when the sd is believed to be `belief` times what it is."""
     information = np.linspace(0.5, 3.5, 7)
     steps = np.diff(information, prepend=0.0)
-    noise = dice.standard_normal((RUNS, 7))
+    noise = np.random.default_rng(12).standard_normal((len(theta), 7))
     forecast = np.cumsum(theta[:, None] * steps + np.sqrt(steps) * noise, axis=1) / information
-    sd = belief / np.sqrt(information)
-    likelihood = np.exp(-0.5 * ((forecast[:, :, None] - prior) / sd[:, None]) ** 2)
-    chance = (likelihood * (prior < 0)).sum(axis=2) / likelihood.sum(axis=2)
-    ended = chance <= 0.1
-    at = ended.argmax(axis=1)[ended.any(axis=1)]
-    return theta[ended.any(axis=1)] < 0, float(chance[ended.any(axis=1), at].mean())
+    sd = belief / np.sqrt(information)[:, None]
+    against, in_favour = (
+        np.exp(-0.5 * ((forecast[:, :, None] - ends) / sd) ** 2).mean(axis=2) for ends in (losers, winners)
+    )
+    result: NDArray[np.bool_] = (against >= boundary * in_favour).any(axis=1)
+    return result
 
 
 # --- what breaks them
