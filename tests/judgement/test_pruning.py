@@ -68,9 +68,9 @@ def study(pruner: Pruner, seed: int, trials: int = 150, bar: float = 3.5) -> lis
 
 def test_of_the_stopped_runs_few_would_have_led_and_most_time_is_saved():
     """Every verdict is audited, so every one is known to be right or wrong."""
-    records = [pruning_record(study(Pruner(BUDGET, audit=1.0), seed), BUDGET) for seed in range(4)]
+    records = [pruning_record(study(Pruner(BUDGET, audit=1.0), seed), BUDGET) for seed in range(3)]
     audited, false = sum(r.audited for r in records), sum(r.false for r in records)
-    assert audited > 300
+    assert audited > 200
     assert false / audited < 0.05
     assert all(record.pruned == 0 and record.gain == 1.0 for record in records)
     for record in records:
@@ -78,11 +78,11 @@ def test_of_the_stopped_runs_few_would_have_led_and_most_time_is_saved():
 
 
 def test_a_tenth_of_the_verdicts_is_not_obeyed_by_lot_of_the_seed():
-    record = pruning_record(trials := study(Pruner(BUDGET), 0, 400), BUDGET)
+    record = pruning_record(trials := study(Pruner(BUDGET), 0, 250), BUDGET)
     share = record.audited / (record.audited + record.pruned)
-    assert share == pytest.approx(0.1, abs=0.06)  # 3 standard errors of 250 lots
+    assert share == pytest.approx(0.1, abs=0.07)  # 3 standard errors of 160 lots
     assert record.gain > 1.4
-    again = study(Pruner(BUDGET), 0, 400)
+    again = study(Pruner(BUDGET), 0, 250)
     assert again == trials, "the same seeds, the same decisions"
 
 
@@ -161,7 +161,7 @@ def test_a_look_counts_at_the_tenth_it_was_due_at_and_a_reading_when_it_was_take
 
 def test_a_look_takes_less_than_fifty_milliseconds_of_a_long_study():
     pruner = Pruner(BUDGET, audit=1.0)
-    study(pruner, 7, 350)
+    study(pruner, 7, 200)
     readings = probes(random.Random(0), 3.6)
     began = time.process_time()
     for number in range(20):
