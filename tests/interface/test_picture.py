@@ -13,12 +13,13 @@ def trials() -> list[Trial]:
     rows = [(TrialKind.REFERENCE, Verdict.KEEP, 4.0), (TrialKind.EXPLORE, Verdict.DISCARD, 4.2)]
     rows += [(TrialKind.EXPLORE, Verdict.KEEP, 3.7), (TrialKind.EXPLORE, Verdict.CRASH, None)]
     rows += [(TrialKind.EXPLORE, Verdict.PROVISIONAL, 3.69), (TrialKind.CONFIRM, Verdict.DISCARD, 9.9)]
+    rows += [(TrialKind.EXPLORE, Verdict.PRUNED, None)]
     edit = Edit((Change("WIDTH", "64", "128"),))
     return [
         Trial(
             number,
             kind,
-            "p",
+            "s",
             "s",
             edit,
             None,

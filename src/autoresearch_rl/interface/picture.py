@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoresearch_rl.errors import StorageError
+from autoresearch_rl.judgement.lineage import path as lineage
 from autoresearch_rl.records import Trial, TrialKind, Verdict
 
 
@@ -28,11 +29,16 @@ def draw(trials: Sequence[Trial], path: Path) -> None:
             numbers, scores = [t.number for t in chosen], [t.val_bpb or 0.0 for t in chosen]
             axes.scatter(numbers, scores, s=size, color=colour, label=f"{label} ({len(chosen)})", zorder=3)
     axes.step(*_best_so_far(scored), where="post", color="tab:green", linewidth=1.5, label="incumbent")
-    failed = [trial.number for trial in trials if trial.val_bpb is None]
-    if failed:
-        axes.plot(failed, [0.02] * len(failed), "x", color="tab:red", transform=axes.get_xaxis_transform(),
-                  label=f"no score ({len(failed)})")  # fmt: skip
-    _annotate(axes, scored)
+    pruned = [trial.number for trial in trials if trial.verdict is Verdict.PRUNED]
+    failed = [t.number for t in trials if t.val_bpb is None and t.verdict is not Verdict.PRUNED]
+    for label, colour, height, numbers in (
+        ("pruned", "lightgrey", 0.02, pruned),
+        ("no score", "tab:red", 0.05, failed),
+    ):
+        if numbers:
+            axes.plot(numbers, [height] * len(numbers), "x", color=colour, label=f"{label} ({len(numbers)})",
+                      transform=axes.get_xaxis_transform())  # fmt: skip
+    _annotate(axes, trials)
     axes.set(xlabel="trial", ylabel="validation bits per byte", ylim=_limits(scored))
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="upper right")
@@ -41,21 +47,23 @@ def draw(trials: Sequence[Trial], path: Path) -> None:
 
 def _groups(trials: Sequence[Trial]) -> list[tuple[str, str, int, list[Trial]]]:
     baseline = [t for t in trials if t.kind is TrialKind.REFERENCE]
-    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.REFERENCE]
     provisional = [t for t in trials if t.verdict is Verdict.PROVISIONAL]
     others = [t for t in trials if t.verdict is Verdict.DISCARD]
     return [
         ("discard", "lightgrey", 16, others),
         ("provisional", "tab:orange", 20, provisional),
-        ("baseline", "black", 20, baseline),
-        ("keep", "tab:green", 36, keeps),
+        ("measured again", "black", 20, baseline),
+        ("keep", "tab:green", 36, _keeps(trials)),
     ]
+
+
+def _keeps(trials: Sequence[Trial]) -> list[Trial]:
+    return [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.REFERENCE]
 
 
 def _best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
     """The incumbent's first score, from the trial on that made it lead."""
-    keeps = [t for t in trials if t.verdict is Verdict.KEEP and t.kind is not TrialKind.REFERENCE]
-    keeps = sorted([*keeps, *_firsts(trials)], key=trials.index)
+    keeps = sorted([*_keeps(trials), *_firsts(trials)], key=trials.index)
     numbers = [t.number for t in keeps] + [max(t.number for t in trials)]
     scores = [t.val_bpb for t in keeps if t.val_bpb is not None]
     return numbers, [*scores, scores[-1]]
@@ -75,12 +83,18 @@ def _limits(trials: Sequence[Trial]) -> tuple[float, float]:
 
 
 def _annotate(axes: object, trials: Sequence[Trial]) -> None:
-    for trial in trials:
-        if trial.verdict is Verdict.KEEP and trial.edit.changes and trial.val_bpb is not None:
+    for trial in _keeps(trials):
+        if trial.val_bpb is not None:
             axes.annotate(  # type: ignore[attr-defined]
-                str(trial.edit)[:48], (trial.number, trial.val_bpb), xytext=(4, -10),
+                _label(trials, trial), (trial.number, trial.val_bpb), xytext=(4, -10),
                 textcoords="offset points", fontsize=7, rotation=-20, va="top",
             )  # fmt: skip
+
+
+def _label(trials: Sequence[Trial], kept: Trial) -> str:
+    """The last edit of a keep, and how many more it rests on."""
+    edits = lineage(trials, kept)
+    return str(edits[-1])[:48] + (f" and {len(edits) - 1} more" if edits[1:] else "")
 
 
 def _save(figure: object, path: Path) -> None:

@@ -146,7 +146,8 @@ def _render_pruning(facts: Mapping[str, Any]) -> list[str]:
         return []
     lines = [
         f"pruned   {facts['pruned']} runs, {facts['saved']:.0f} s of training saved: "
-        f"{facts['gain']:.2f} times the trials; a perfect oracle {facts['oracle_gain']:.2f} times"
+        f"{facts['gain']:.2f} times the trials ({facts['gain_obeyed']:.2f} without audits); "
+        f"a perfect oracle {facts['oracle_gain']:.2f} times"
     ]
     if facts["audited"]:
         lines.append(

@@ -26,8 +26,7 @@ def path(trials: Sequence[Trial], kept: Trial) -> tuple[Edit, ...]:
     before = trials[: trials.index(kept)]
     incumbents = {trial.script for trial in before if trial.verdict is Verdict.KEEP}
     edits, parent = [kept.edit], kept.parent
-    while parent not in incumbents:
-        made = origin(trials, parent)
+    while parent not in incumbents and (made := origin(trials, parent)).parent != parent:
         edits.append(made.edit)
         parent = made.parent
     return tuple(reversed(edits))
