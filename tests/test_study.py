@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,6 +208,65 @@ def test_noise_that_rises_has_the_incumbent_measured_anew(
     for _ in range(3):
         assert ask_and_tell(study, 4.4).kind is TrialKind.REFERENCE
     assert ask(study).bar == pytest.approx(4.4)
+
+
+def test_a_trial_that_noise_overtook_is_run_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoresearch_rl.judgement.acceptance.WAIT", 1)
+    measure_baseline(study)
+    for value in (4.0, 4.01, 4.5, 3.4):
+        while (again := ask(study)).kind is TrialKind.EXPLORE:
+            study.tell(again, scored(4.9))
+        late = ask(study)
+        study.tell(again, scored(value))
+        told = study.tell(late, scored(4.9 if not study.ledger.shifts else 3.9))
+        if study.ledger.shifts:
+            break
+    assert (told.verdict, told.reward, told.gain) == (Verdict.PROVISIONAL, 0.0, None)
+    for _ in range(3):
+        assert ask_and_tell(study, 4.4).kind is TrialKind.REFERENCE
+    assert ask(study).confirms == late.number
+
+
+def test_an_incumbent_that_no_longer_runs_does_not_keep_a_study_from_ending(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_baseline(study)
+    assert ask_and_tell(study, 3.5).verdict is Verdict.KEEP
+    failed = replace(scored(0.1), status=OutcomeStatus.TIMEOUT, val_bpb=None, reason="too slow")
+    monkeypatch.setattr(study, "_experiment", lambda proposal: failed)
+    assert study.run(trials=1).reason is StopReason.TRIALS
+    assert [trial.verdict for trial in study.trials[4:]] == [Verdict.TIMEOUT]
+    assert study.run(trials=1).reason is StopReason.TRIALS
+
+
+def test_settling_keeps_to_the_other_limits(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_baseline(study)
+    ask_and_tell(study, 3.99)
+    monkeypatch.setattr(study, "_experiment", lambda proposal: scored(3.99))
+    assert study.run(trials=1, train_seconds=1.4).reason is StopReason.TRAIN_SECONDS
+    assert len(study.trials) == 5, "0.3 s each: one of the runs that settle the leader fitted in"
+
+
+def test_a_study_of_before_there_was_a_pruner_goes_on_without_one(tiny_task: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    create_study(str(tiny_task), "one", home).close()
+    with sqlite3.connect(home / "studies.db") as connection:
+        stored = json.loads(connection.execute("select settings from studies").fetchone()[0])
+        assert (stored.pop("forecast"), stored.pop("audit")) == ("ensemble", 0.1)
+        connection.execute("update studies set settings = ?", [json.dumps(stored)])
+    connection.close()
+    with create_study(name="one", home=home) as study:
+        assert study.pruner is None
+    with create_study(name="one", home=home, forecast="paper", audit=0.5) as study:
+        assert study.pruner is not None
+        assert (study.pruner.mode, study.pruner.audit) == ("paper", 0.5)
+
+
+@pytest.mark.parametrize("wrong", [{"forecast": "magic"}, {"audit": 2.0}, {"audit": math.nan}])
+def test_a_wrong_option_is_not_recorded(tiny_task: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        create_study(str(tiny_task), "one", tmp_path / "home", **wrong)
+    create_study(str(tiny_task), "one", tmp_path / "home").close()
 
 
 def test_a_finished_study_has_settled_what_leads(tiny_task: Path, tmp_path: Path) -> None:

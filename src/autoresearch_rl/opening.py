@@ -23,7 +23,7 @@ from autoresearch_rl.target.edits import validate
 DEFAULTS: Mapping[str, Any] = {
     "task": "stdlib", "budget": None, "policy": "ppo", "seed": 0, "forecast": "ensemble", "audit": AUDIT,
 }  # fmt: skip
-PRUNER_MEMORY = 500  # trials: what came before them has faded
+PRUNER_MEMORY = 1000  # trials that a pruner is taught again, 6 s; what came before has faded
 FORECASTS = ("ensemble", "paper", "none")
 
 
@@ -84,6 +84,7 @@ def create_study(
         settings = _settings(name, record, given)
         loaded = load_task(settings["task"], settings["budget"])
         agent = make_agent(settings["policy"], settings["seed"])
+        _pruner(settings, loaded.seconds, ())  # a wrong option is told before it is recorded
         environment = open_environment(loaded, UNTRUSTED if sandbox == "none" else sandbox)
         stack.callback(environment.close)
         if record is None:
@@ -106,7 +107,9 @@ def _settings(name: str, record: StudyRecord | None, given: Mapping[str, Any]) -
     chosen = {key: value for key, value in given.items() if value is not None}
     if record is None:
         return {**DEFAULTS, **chosen}
-    recorded = {**DEFAULTS, **record.settings}
+    # Before there was a pruner, nothing was stopped; how runs are stopped does not change what they score.
+    recorded = {**DEFAULTS, "forecast": "none", **record.settings}
+    recorded |= {key: chosen.pop(key) for key in ("forecast", "audit") if key in chosen}
     for key, value in chosen.items():
         if value != recorded[key]:
             before = "as the task says" if recorded[key] is None else recorded[key]

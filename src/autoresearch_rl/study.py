@@ -104,11 +104,10 @@ class Study:
         began, stop = time.monotonic(), None
         with LocalExecutor(self._experiment, workers) as executor:
             while True:
-                stop = (
-                    self._stop
-                    or stop
-                    or oracle.should_stop(self.trials, self.ledger, time.monotonic() - began)
-                )
+                now = oracle.should_stop(self.trials, self.ledger, time.monotonic() - began)
+                # Settling what is best may bring a gain, or reach another limit. Only this stays as it is:
+                exhausted = stop if stop and stop.reason is StopReason.EXHAUSTED else None
+                stop = self._stop or now or exhausted
                 while executor.has_room and (proposal := self._next(oracle, stop, executor.running)):
                     executor.submit(proposal)
                 if not executor.running:
@@ -175,7 +174,7 @@ class Study:
         if stop is None:
             return self.ask() if oracle.has_room(self.trials, running) else None
         unsettled = self.ledger.unsettled if stop.reason in SETTLING and not running else None
-        return self._ask_again(unsettled) if unsettled else None
+        return self._ask_again(unsettled) if unsettled and self._ran_before(unsettled) else None
 
     def _runs_of(self, script: str) -> int:
         return len(self.ledger.measurements(script)) + self._measuring(script)
@@ -287,11 +286,15 @@ class Study:
         return verdict, reason
 
     def _require_another_chance(self, proposal: Proposal, outcome: Outcome) -> None:
-        """A script that has been measured may fail once without ending the study."""
-        latest = self.trials[-1] if self.trials else None
-        failed = latest and latest.kind is TrialKind.REFERENCE and not latest.verdict.evaluated
-        if failed or all(trial.script != proposal.script or trial.val_bpb is None for trial in self.trials):
+        """What is compared with has to run: at first, and twice in a row while its noise is measured."""
+        needed = self._runs_of(self.ledger.anchor) <= REFERENCE_RUNS
+        if proposal.script == self.ledger.anchor and needed and not self._ran_before(proposal.script):
             raise BaselineFailed(_baseline_message(outcome))
+
+    def _ran_before(self, script: str) -> bool:
+        """Whether a script has been measured, and did not fail the last time."""
+        runs = [trial for trial in self.trials if trial.script == script]
+        return bool(runs) and runs[-1].verdict.evaluated
 
     def _record(self, proposal: Proposal, verdict: Verdict, reason: str, outcome: Outcome | None) -> Trial:
         trial = self._trial(proposal, verdict, reason, outcome)
@@ -355,6 +358,8 @@ class Study:
         return self.ledger.incumbent_bpb if again else self.ledger.mean(proposal.parent)
 
     def _reward(self, trial: Trial) -> float:
+        if trial.verdict.evaluated and trial.gain is None:  # noise has risen meanwhile: it will be run again
+            return 0.0
         return reward(
             trial.verdict,
             trial.gain,

@@ -140,6 +140,30 @@ def test_a_script_that_reports_nonsense_harms_only_itself(value: float, seconds:
     assert pruner.watch(proposal(0, 3.5))(bad[:6]) is not None
 
 
+def test_a_run_that_diverges_beyond_measure_is_no_lesson_and_no_error():
+    pruner = Pruner(BUDGET, audit=0.0)
+    trials = study(pruner, 5, 40)
+    pruner.record(replace(trials[0], verdict=Verdict.DISCARD, val_bpb=2e6))
+    assert pruner.watch(proposal(0, 3.5))(probes(random.Random(1), 5.0)[:6]) is not None
+
+
+def test_one_run_that_looked_good_and_ended_badly_does_not_stop_winners():
+    pruner = Pruner(BUDGET, audit=0.0)
+    trials, dice = study(pruner, 5, 60), random.Random(2)
+    poison = replace(trials[0], verdict=Verdict.DISCARD, val_bpb=8.0, probes=probes(dice, 3.3))
+    for _ in range(3):
+        pruner.record(poison)
+    winners = [probes(dice, 3.3) for _ in range(20)]
+    assert all(pruner.watch(proposal(0, 3.5))(w[:k]) is None for w in winners for k in range(3, 8))
+
+
+def test_without_curves_of_runs_that_ended_nothing_is_stopped():
+    pruner = Pruner(BUDGET, audit=0.0)
+    for trial in study(Pruner(BUDGET, audit=1.0), 5, 40):
+        pruner.record(replace(trial, probes=()))
+    assert pruner.watch(proposal(0, 3.5))(probes(random.Random(1), 9.0)[:6]) is None
+
+
 def test_the_papers_rule_stops_what_its_power_law_puts_above_best_plus_sigma():
     pruner = Pruner(BUDGET, "paper", audit=0.0)
     trials = study(pruner, 6, 40)
@@ -148,7 +172,9 @@ def test_the_papers_rule_stops_what_its_power_law_puts_above_best_plus_sigma():
     sigma = math.sqrt(sum((end - level) ** 2 for end in ends) / len(ends))
     flat = lambda bpb: tuple(Probe(0.3 * k, bpb) for k in range(1, 6))  # noqa: E731
     assert pruner.watch(proposal(0, 3.5))(flat(3.5 + 0.99 * sigma)) is None
-    assert pruner.watch(proposal(0, 3.5))(flat(3.5 + 1.01 * sigma)) is not None
+    watch = pruner.watch(proposal(0, 3.5))
+    assert watch(flat(3.5 + 0.99 * sigma)) is None
+    assert watch(flat(3.5 + 1.01 * sigma)) is not None, "it is asked at every probe"
 
 
 def test_a_look_counts_at_the_tenth_it_was_due_at_and_a_reading_when_it_was_taken():

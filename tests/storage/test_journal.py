@@ -15,7 +15,7 @@ STATUSES = {
     "keep": "keep",
     "provisional": "discard",
     "discard": "discard",
-    "pruned": "discard",
+    "pruned": "crash",
     "crash": "crash",
     "timeout": "crash",
     "invalid": "crash",
@@ -37,8 +37,8 @@ def test_a_trial_folder_tells_the_whole_trial(tmp_path):
     assert (folder / "train.py").read_text() == BASELINE
     assert (folder / "run.log").read_text() == "step 1\n"
     assert [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()] == [
-        {"probe": {"seconds": 1.0, "bpb": 5.0}},
-        {"probe": {"seconds": 2.0, "bpb": 4.0}},
+        {"probe": {"seconds": 1.0, "bpb": 5.0, "lr": None}},
+        {"probe": {"seconds": 2.0, "bpb": 4.0, "lr": None}},
         {"report": {"loss": None, "step": 1.0}},
     ]
     result = json.loads((folder / "result.json").read_text())

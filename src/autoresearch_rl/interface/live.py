@@ -42,7 +42,7 @@ class Live:
         self._study = self._bars.add_task("study", total=limit, facts="starting")
         self._trials: dict[int, TaskID] = {}
         self._lock = threading.Lock()
-        self._noise_rises = 0
+        self.noise_rises = 0
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -65,8 +65,8 @@ class Live:
         line = Text(trial_line(trial), style=_STYLES.get(trial.verdict, "red"), no_wrap=True)
         # A terminal gets what fits on one line; a file gets everything.
         self.console.print(line, overflow="ellipsis" if self.console.is_terminal else "ignore", crop=False)
-        if study.ledger.shifts > self._noise_rises:
-            self._noise_rises = study.ledger.shifts
+        if study.ledger.shifts > self.noise_rises:
+            self.noise_rises = study.ledger.shifts
             self.say("noise has risen: what was measured before no longer counts, the best is measured anew")
         self.show_study(study.trials, study.ledger.incumbent_bpb)
 

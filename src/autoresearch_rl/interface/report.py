@@ -98,7 +98,8 @@ def render_status(facts: Mapping[str, Any]) -> str:
     lines.append(f"trials   {facts['trials']} ({verdicts}), {facts['since_last_keep']} since the last keep")
     runs = f"mean of {facts['best_runs']}{_doubt(facts['sandboxes'])}"
     lines.append(f"best     {_bpb(facts['best_bpb'])} val_bpb, {runs}; {_gain(facts)}")
-    lines.append(f"         {_fresh(facts['best_fresh'])}")
+    if facts["best_runs"]:
+        lines.append(f"         {_fresh(facts['best_fresh'])}")
     if facts["leader_bpb"] is not None:
         runs = f"mean of {facts['leader_runs']}"
         lines.append(
@@ -206,6 +207,8 @@ def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
         "challenges": trial.challenges,
         "leak_bound": leak_bound(trial.challenges) if trial.val_bpb is not None else None,
         "segment": trial.segment,
+        "stop_at": trial.stop_at,
+        "forecast": trial.forecast,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(trial.started)),
         "script": trial.script,
         "parent": trial.parent,
@@ -231,6 +234,7 @@ def render_trial(facts: Mapping[str, Any]) -> str:
         f"verdict  {facts['verdict']}: {facts['reason']}",
         f"val_bpb  {_bpb(facts['val_bpb'])}{_doubt([facts['sandbox']])}{gain}; reward {facts['reward']:+.4f}",
         *_checked(facts),
+        *_audited(facts),
         f"time     {facts['train_seconds']:.1f} s of training, {facts['wall_seconds']:.1f} s in all",
         f"run in   {facts['sandbox'] or 'nothing: it never ran'}, {facts['peak_memory_mb']:.0f} MB at most",
         f"files    {facts['folder']}",
@@ -240,6 +244,13 @@ def render_trial(facts: Mapping[str, Any]) -> str:
     if facts["log_tail"]:
         lines += ["", "the last lines of its log:", *(f"  {line}" for line in facts["log_tail"].splitlines())]
     return "\n".join(lines)
+
+
+def _audited(facts: Mapping[str, Any]) -> list[str]:
+    if facts["stop_at"] is None or facts["val_bpb"] is None:
+        return []
+    foreseen = f"given up at {facts['stop_at']:.1f} s, when {facts['forecast']:.4f} was foreseen"
+    return [f"audit    {foreseen}; it went on as an audit"]
 
 
 def _checked(facts: Mapping[str, Any]) -> list[str]:

@@ -46,6 +46,7 @@ def _greet(live: Live, study: Study) -> None:
         f"study {record.name}: task {record.task}, {task.seconds:g} {task.clock} s a trial, "
         f"policy {study.policy}, sandbox {study.environment.backend.name}, {folder}"
     )
+    live.noise_rises = study.ledger.shifts
     if study.trials:
         live.say(f"going on after {len(study.trials)} trials")
         before = next((trial.sandbox for trial in reversed(study.trials) if trial.sandbox), "")

@@ -66,6 +66,9 @@ than this share of the budget later."""
 PAPER_ALPHA = 1.0
 """In the paper's tau = best + alpha sigma_h: alpha, not given there."""
 
+ODD = 10.0
+"""Median deviations of the step from the last probe to the end beyond which a run teaches nothing."""
+
 TINY: Final = 1e-300
 """Against a division by zero where no winner comes near a forecast."""
 
@@ -83,18 +86,34 @@ class Pruner:
         self._forecaster = Forecaster(mode, LATE)
         self._margins: list[float] = []
         self._finals: list[float] = []
+        self._steps: list[float] = []  # from the last probe to the end
 
     def record(self, trial: Trial) -> None:
         """Learn from a judged trial. What other hardware has brought is forgotten."""
         with self._lock:
             if trial.segment != self._segment:
                 self._segment, self._forecaster = trial.segment, Forecaster(self.mode, LATE)
-                self._margins, self._finals = [], []
+                self._margins, self._finals, self._steps = [], [], []
             if trial.kind is TrialKind.EXPLORE and (margin := margin_of(trial)) is not None:
                 self._margins = [*self._margins[1 - REMEMBERED :], margin]
-            if trial.verdict.evaluated and trial.val_bpb is not None and trial.probes:
-                self._forecaster.add(curve_of(trial.probes, self.budget, trial.val_bpb))
-                self._finals = [*self._finals[1 - REMEMBERED :], trial.val_bpb]
+            if trial.verdict.evaluated and trial.val_bpb is not None:
+                self._learn(curve_of(trial.probes, self.budget, trial.val_bpb))
+
+    def _learn(self, curve: Curve) -> None:
+        """Learns from a run that has ended; not from one that diverged, or was handed over as another model.
+
+        Runs that resemble it so far would be expected to end like it.
+        """
+        if not curve.complete or len(curve.values) < 2:
+            return
+        last = float(curve.values[-1] - curve.values[-2])
+        usual = np.median(self._steps) if self._steps else last
+        spread = np.median(np.abs(np.array(self._steps) - usual)) if self._steps else 0.0
+        odd = len(self._steps) >= FEWEST and abs(last - usual) > ODD * max(spread, 1e-3 * abs(curve.final))
+        self._steps = [*self._steps[1 - REMEMBERED :], last]
+        if not odd:
+            self._forecaster.add(curve)
+            self._finals = [*self._finals[1 - REMEMBERED :], curve.final]
 
     def watch(self, proposal: Proposal) -> Watch:
         """The test of one run. It never stops a run that has no bar to beat."""
@@ -102,7 +121,7 @@ class Pruner:
 
     def forecast(self, probes: Sequence[Probe]) -> Forecast | None:
         """What a run with these probes will come to; None while there is nothing to go by."""
-        if len(self._margins) < FEWEST:
+        if min(len(self._margins), len(self._finals)) < FEWEST:
             return None
         curve = curve_of(probes, self.budget)
         return self._forecaster.forecast(curve, float(curve.progress[-1])) if len(curve.progress) else None
@@ -111,7 +130,7 @@ class Pruner:
         """The likelihood ratio against a run: how much better the study's losers explain its forecast."""
         if self.mode == "paper":  # no test: worse than tau or not
             tau = bar + PAPER_ALPHA * float(np.std(self._finals))
-            return math.inf if forecast.value > tau else 0.0
+            return math.inf if forecast.value > tau else 1.0  # undecided: it is asked at every probe
         distance = (forecast.value - bar - self._ends()) / max(forecast.sd, 1e-9)
         likelihood = np.exp(-0.5 * (distance**2 - (distance**2).min()))  # the greatest is 1
         wins = self._ends() <= 0

@@ -28,7 +28,8 @@ class Limits(TypedDict, total=False):
     """What a study may spend. Each may be left out or None, for no limit.
 
     Attributes:
-        trials: all recorded trials of the study, of earlier processes too, except reference runs.
+        trials: all recorded trials of the study, of earlier processes too, except reference runs. The few
+            runs that settle which script is best come on top.
         hours: wall time of this process.
         train_seconds: training time of all recorded trials, reference runs too, on the task's clock.
         money: price of all recorded trials, in the currency of `price`.
@@ -71,7 +72,7 @@ class TerminationOracle:
             raise ConfigurationError("money needs the price of an hour: add --price")
 
     def should_stop(self, trials: Sequence[Trial], ledger: Ledger, elapsed_seconds: float) -> Stop | None:
-        """The first reason to stop, or None.
+        """The first reason to stop, or None: first what a study may not overrun to settle what is best.
 
         Args:
             trials: all recorded trials of the study in order of completion.
@@ -83,10 +84,10 @@ class TerminationOracle:
         """
         return (
             self._on_disk()
-            or self._on_trials(trials)
             or self._on_hours(elapsed_seconds)
             or self._on_train_seconds(trials)
             or self._on_money(trials)
+            or self._on_trials(trials)
             or self._on_patience(trials, ledger)
             or self._on_convergence(trials, ledger)
         )

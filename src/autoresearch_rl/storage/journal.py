@@ -24,7 +24,7 @@ _STATUS = {
     Verdict.KEEP: "keep",
     Verdict.PROVISIONAL: "discard",
     Verdict.DISCARD: "discard",
-    Verdict.PRUNED: "discard",
+    Verdict.PRUNED: "crash",
     Verdict.CRASH: "crash",
     Verdict.TIMEOUT: "crash",
     Verdict.INVALID: "crash",
@@ -96,7 +96,7 @@ def _curve(outcome: Outcome | None) -> Iterator[dict[str, Any]]:
     if outcome is None:
         return
     for probe in outcome.probes:
-        yield {"probe": {"seconds": probe.seconds, "bpb": probe.bpb}}
+        yield {"probe": {"seconds": probe.seconds, "bpb": probe.bpb, "lr": probe.lr}}
     for scalars in outcome.scalars:
         yield {"report": dict(scalars)}
 
