@@ -38,3 +38,8 @@ def each_environment(
     """The tiny task in either sandbox."""
     skip_without(request.param)
     yield from _opened(request.param, tmp_path_factory)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests come first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
