@@ -24,6 +24,10 @@ class BaselineFailed(AutoResearchError, RuntimeError):
     """The script that a study starts from does not run, so there is nothing to compare with."""
 
 
+class SourceError(AutoResearchError, RuntimeError):
+    """The text for a corpus cannot be downloaded or read."""
+
+
 class EditError(AutoResearchError, ValueError):
     """An edit does not fit the script it was applied to."""
 

@@ -1,4 +1,4 @@
-"""The embedded corpus: the Python source of the running interpreter's standard library, split by document.
+"""A corpus: documents by split. The embedded one is the source of the running interpreter's standard library.
 
 Val and test come only from parts of the library that no training script needs to import. The sandbox
 masks these parts, so their documents cannot be read inside it. Train and probe come from the rest.
@@ -65,6 +65,30 @@ class Corpus:
 
     documents: Mapping[str, Mapping[str, bytes]]  # split -> name -> bytes
 
+    @property
+    def tokenizer(self) -> str:
+        """What tells tokenizers apart: here a token is a byte."""
+        return "bytes"
+
+    def token_bytes(self, vocab_size: int) -> NDArray[np.int64]:
+        """int[V]: the raw bytes that each token stands for."""
+        return np.ones(vocab_size, dtype=np.int64)
+
+    @property
+    def held_out(self) -> list[Path]:
+        """Files that must not be readable inside a sandbox."""
+        return [library() / name for split in ("val", "test") for name in self.documents[split]]
+
+    @property
+    def masked(self) -> list[Path]:
+        """Files and folders to hide in a sandbox, besides the held-out parts of the library."""
+        return []
+
+    @property
+    def scan_cache(self) -> Path | None:
+        """Where the leak scan for this corpus is remembered, unless in the usual place."""
+        return None
+
     @cached_property
     def manifest(self) -> dict[str, dict[str, str]]:
         """SHA-256 of every document: split -> name -> digest."""
@@ -84,15 +108,15 @@ class Corpus:
         return sum(map(len, self.documents[split].values()))
 
     @cached_property
-    def train_tokens(self) -> NDArray[np.uint8]:
-        """uint8[N]: the training documents, one after the other."""
+    def train_tokens(self) -> NDArray[np.integer]:
+        """uint[N]: the training documents, one after the other."""
         return np.frombuffer(b"".join(self.documents["train"].values()), dtype=np.uint8)
 
-    def rows(self, split: str, count: int, seq_len: int) -> NDArray[np.uint8]:
+    def rows(self, split: str, count: int, seq_len: int) -> NDArray[np.integer]:
         """Fixed evaluation rows, each within one document, drawn without overlap and always the same.
 
         Returns:
-            uint8[count, seq_len + 1]: inputs are `[:, :-1]`, targets `[:, 1:]`.
+            uint[count, seq_len + 1]: inputs are `[:, :-1]`, targets `[:, 1:]`.
 
         Raises:
             TaskError: the split has too few bytes.

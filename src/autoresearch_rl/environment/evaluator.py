@@ -31,7 +31,7 @@ class Rows:
 
     Args:
         tokens: int[N, T + 1]; inputs are `[:, :-1]`, targets `[:, 1:]`.
-        token_bytes: int[V], the raw bytes that each token stands for.
+        token_bytes: int[V], the raw bytes that each token stands for; 0 for marks that are no text.
     """
 
     tokens: IntArray
@@ -48,8 +48,9 @@ class Rows:
         return self.tokens[:, 1:]
 
     def bits_per_byte(self, nats: FloatArray) -> float:
-        """Of the cross-entropies of all targets, float[N, T] in nats."""
-        return float(nats.sum(dtype=np.float64) / (math.log(2) * self.token_bytes[self.targets].sum()))
+        """Of the cross-entropies of all targets, float[N, T] in nats. Marks that are no text cost nothing."""
+        sizes = self.token_bytes[self.targets]
+        return float(nats[sizes > 0].sum(dtype=np.float64) / (math.log(2) * sizes.sum()))
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,11 @@ from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
 from autoresearch_rl.environment.hardware import hardware
 from autoresearch_rl.environment.log import clean
 from autoresearch_rl.environment.serving import Refused, Trained
+from autoresearch_rl.environment.shards import load_shards
 from autoresearch_rl.environment.task import Task
 from autoresearch_rl.environment.view import sandbox_view
-from autoresearch_rl.errors import EnvironmentChanged
+from autoresearch_rl.environment.zygote import UNTRUSTED
+from autoresearch_rl.errors import EnvironmentChanged, SandboxError
 from autoresearch_rl.records import Outcome, OutcomeStatus
 
 CODE = Path(__file__).parent
@@ -119,8 +121,9 @@ class FrozenEnvironment:
         return {
             "files": self.files,
             "corpus": self.corpus.digest,
-            "tokenizer": "bytes",
+            "tokenizer": self.corpus.tokenizer,
             "budget": self.task.seconds,
+            "device": self.task.device,
             "torch": importlib.metadata.version("torch"),
             "python": platform.python_version(),
             "hardware": hardware(),
@@ -157,25 +160,46 @@ def open_environment(task: Task, wanted: str = "auto") -> FrozenEnvironment:
         wanted: a sandbox backend, or `auto`.
 
     Raises:
-        TaskError: the corpus is too small.
+        TaskError: the corpus is missing, damaged or too small.
         SandboxError: no sandbox holds here.
     """
     scratch.sweep()
-    corpus = load_stdlib()
-    sizes = np.ones(task.vocab_size, dtype=np.int64)  # a token is a byte
+    require_device(task, wanted)
+    corpus = open_corpus(task)
+    sizes = corpus.token_bytes(task.vocab_size)
     rows = {s: evaluator.Rows(corpus.rows(s, task.rows, task.seq_len), sizes) for s in ("val", "test")}
-    view, _ = leak.closed_view(corpus, sandbox_view(), leak.cache_folder())
+    view = sandbox_view().without(corpus.masked)
+    view, _ = leak.closed_view(corpus, view, corpus.scan_cache or leak.cache_folder())
     backend = sandbox.choose(wanted, view, *escape_targets(corpus))
     probe = corpus.rows("probe", task.probe_rows, task.seq_len)
     data = runner.Data(
-        train=memory.sealed("train", corpus.train_tokens.data),
+        train=memory.sealed("train", corpus.train_tokens.data.cast("B")),
         probe=memory.sealed("probe", np.ascontiguousarray(probe).tobytes()),
-        dtype="uint8",
+        dtype=probe.dtype.name,
+        bytes_per_token=float(sizes[probe[:, 1:]].mean()),
     )
     return FrozenEnvironment(task, corpus, backend, data, rows, frozen_files(task))
 
 
+def open_corpus(task: Task) -> Corpus:
+    """Reads the task's corpus.
+
+    Raises:
+        TaskError: it is missing or damaged.
+    """
+    return load_stdlib() if task.corpus == "stdlib" else load_shards(task)
+
+
+def require_device(task: Task, wanted: str) -> None:
+    """Raises `SandboxError` for a device that no sandbox has."""
+    if task.device != "cpu" and wanted != UNTRUSTED:
+        raise SandboxError(
+            f"task {task.name} wants device {task.device}, and the sandboxes have no GPU yet: set "
+            'device = "cpu" in its task.toml, or use --unsafe-no-sandbox for scripts that you trust'
+        )
+
+
 def escape_targets(corpus: Corpus) -> tuple[list[Path], list[Path]]:
     """What a sandbox's self-test must not read (held-out documents) and must not write (outside)."""
-    hidden = [library() / name for split in ("val", "test") for name in corpus.documents[split]]
+    hidden = corpus.held_out
     return hidden[:: max(1, len(hidden) // 200)], [Path.home() / "autoresearch-escape", library() / "this.py"]

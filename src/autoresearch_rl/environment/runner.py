@@ -73,6 +73,7 @@ class Data:
     train: int
     probe: int
     dtype: str
+    bytes_per_token: float = 1.0  # of the probe rows
 
 
 def train(
@@ -149,6 +150,7 @@ class _Watch:
             "script": script, "seed": seed, "threads": task.threads,
             "vocab_size": task.vocab_size, "seq_len": task.seq_len, "dtype": self.data.dtype,
             "seconds": task.seconds, "clock": task.clock, "setup": task.setup,
+            "device": task.device,
         }  # fmt: skip
         probe = memory.reopened(self.data.probe)
         try:
@@ -272,7 +274,8 @@ class _Watch:
         if seconds is None or nats is None or len(self.run.probes) >= MAX_REPORTS:
             return
         rates = (scalars["lr"] for scalars in reversed(self.run.scalars) if "lr" in scalars)
-        self.run.probes.append(Probe(seconds, nats / NATS_PER_BIT, next(rates, None)))
+        bpb = nats / (NATS_PER_BIT * self.data.bytes_per_token)
+        self.run.probes.append(Probe(seconds, bpb, next(rates, None)))
         if reason := self.give_up(self.run.probes):
             self.run.train_seconds = self._elapsed()
             self._end(OutcomeStatus.PRUNED, reason)

@@ -129,7 +129,8 @@ class Server:
 
     def _load(self, model: Trained) -> None:
         task, fd = self._task, memory.reopened(model.artifact)
-        job = {"script": model.script, "threads": 1, "vocab_size": task.vocab_size, "seq_len": task.seq_len}
+        job = {"script": model.script, "threads": 1, "device": task.device}
+        job |= {"vocab_size": task.vocab_size, "seq_len": task.seq_len}
         before = self._sandbox.cpu_seconds()
         try:
             self._sandbox.submit(job, (fd,))

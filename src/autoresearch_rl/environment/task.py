@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,15 @@ class Task:
     corpus: str
     vocab_size: int
     seq_len: int
-    bytes: int  # evaluated per split
+    tokens: int  # evaluated per split; `bytes` in the file where a token is a byte
     probe_rows: int
     deadline: float
     memory_mb: int
     scratch_mb: int
     artifact_mb: int
     script_bytes: int
+    device: str = "cpu"  # or "cuda"
+    prepared: str = ""  # folder of a prepared corpus, seen from the task's; the usual place when empty
 
     @property
     def baseline(self) -> Path:
@@ -49,8 +51,8 @@ class Task:
 
     @property
     def rows(self) -> int:
-        """Rows of T target bytes in one evaluation."""
-        return max(1, self.bytes // self.seq_len)
+        """Rows of T targets in one evaluation."""
+        return max(1, self.tokens // self.seq_len)
 
     def digest(self) -> str:
         """SHA-256 of `task.toml` as it is on disk now."""
@@ -97,8 +99,12 @@ def _task_from(folder: Path, path: Path, table: dict[str, Any]) -> Task:
     flat: dict[str, Any] = {"folder": folder}
     for key, value in table.items():
         flat |= value if isinstance(value, dict) else {key: value}
+    if flat.get("corpus") == "stdlib" and "tokens" not in flat and "bytes" in flat:
+        flat["tokens"] = flat.pop("bytes")
+    defaults = {field.name: field.default for field in fields(Task) if field.default is not MISSING}
     expected = {field.name for field in fields(Task)}
-    missing, unknown = sorted(expected - set(flat)), sorted(set(flat) - expected)
+    missing, unknown = sorted(expected - set(flat) - set(defaults)), sorted(set(flat) - expected)
+    flat = {**defaults, **flat}
     found = f" (unknown keys: {', '.join(unknown)})" if unknown else ""
     if missing:
         raise TaskError(f"{path} lacks {', '.join(missing)}{found}; see {TASKS / 'stdlib' / 'task.toml'}")
@@ -118,7 +124,8 @@ def _checked(task: Task, path: Path) -> Task:
     for name, choices in (
         ("clock", ("cpu", "wall")),
         ("setup", ("counted", "free")),
-        ("corpus", ("stdlib",)),
+        ("corpus", ("stdlib", "shards")),
+        ("device", ("cpu", "cuda")),
     ):
         if getattr(task, name) not in choices:
             raise TaskError(f"{path}: {name} must be one of {choices}, but got {getattr(task, name)!r}")

@@ -7,8 +7,8 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +26,12 @@ class View:
     roots: tuple[Path, ...]
     hidden: tuple[Path, ...] = field(repr=False)
     links: tuple[Path, ...] = ()  # symbolic links to roots, by which programs are found
+
+    def without(self, paths: Iterable[Path]) -> View:
+        """This view with more hidden."""
+        resolved = {path.resolve() for path in paths}
+        below = {p for p in resolved if any(p.is_relative_to(root) for root in self.roots) and p.exists()}
+        return replace(self, hidden=tuple(sorted({*self.hidden, *below})))
 
     def entries(self) -> list[Path]:
         """The largest readable files and folders that hold nothing hidden, and every path to them."""

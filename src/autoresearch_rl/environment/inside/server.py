@@ -18,14 +18,14 @@ from . import script, wire
 def _load(job: dict[str, Any], artifact: int) -> torch.nn.Module:
     script.load(job["script"])
     with os.fdopen(artifact, "rb") as file:
-        model: torch.nn.Module = torch.load(file, map_location="cpu", weights_only=False)
+        model: torch.nn.Module = torch.load(file, map_location=job["device"], weights_only=False)
     return model.eval()
 
 
 @torch.inference_mode()
 def _answer(model: torch.nn.Module, rows: bytearray, job: dict[str, Any]) -> bytes:
     tokens = np.frombuffer(rows, dtype=np.int32).reshape(-1, job["seq_len"])
-    logits = model(torch.from_numpy(tokens.astype(np.int64)))
+    logits = model(torch.from_numpy(tokens.astype(np.int64)).to(job["device"]))
     expected = (*tokens.shape, job["vocab_size"])
     shape = tuple(getattr(logits, "shape", ()))
     if shape != expected:

@@ -49,7 +49,7 @@ class Env:
         self.seq_len: int = job["seq_len"]
         self.seed: int = job["seed"]
         self.budget: float = job["seconds"]
-        self.device = torch.device("cpu")
+        self.device = torch.device(job["device"])
         self.scratch = Path.cwd()
         self._sock = sock
         self._dtype = job["dtype"]
