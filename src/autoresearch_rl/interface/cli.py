@@ -118,9 +118,9 @@ def run(
 ) -> None:
     """Start a study, or go on with the one of that name, until there is a reason to stop.
 
-    TASK is stdlib (default), micro, or a folder with task.toml and train.py. Without a limit the study is
-    perpetual. Ctrl-C lets the running trial finish and ends; a second one ends at once. Either way, the
-    same command goes on where it stopped.
+    TASK is stdlib (default), micro, nanochat, or a folder with task.toml and train.py. Without a limit the
+    study is perpetual. Ctrl-C lets the running trial finish and ends; a second one ends at once. Either way,
+    the same command goes on where it stopped.
     """
     from autoresearch_rl.interface.running import run_study
     from autoresearch_rl.judgement.termination import Limits, TerminationOracle
@@ -167,6 +167,32 @@ def evaluate(
     else:
         _print_score(result, log)
     sys.exit(0 if result["val_bpb"] is not None else 1)
+
+
+@cli.command()
+@click.argument("task")
+@click.option("--source", required=True, help="A folder of parquet, jsonl or text files, or a hub name.")
+@click.option(
+    "--shards", type=click.IntRange(min=1), default=8, show_default=True, help="Of a hub name, so many files."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the corpus; the user's data folder.")
+@click.option("--held-out", type=float, help="Share of the documents for val, and for test; 0.01.")
+@JSON
+def prepare(
+    task: str, source: str, shards: int, out: Path | None, held_out: float | None, as_json: bool
+) -> None:
+    """Make the corpus of a TASK such as nanochat, once: download, split, vocabulary, tokens.
+
+    SOURCE is a folder, or a public data set on the Hugging Face hub (karpathy/climbmix-400b-shuffle,
+    HuggingFaceFW/fineweb-edu). The same command goes on where it was interrupted.
+    """
+    from autoresearch_rl.interface.preparing import prepare_task, render
+
+    facts = prepare_task(task, source, shards, out, held_out)
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(render(facts))
 
 
 @cli.command()

@@ -13,7 +13,7 @@ from typing import Any
 
 from autoresearch_rl.environment import leak, sandbox
 from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
-from autoresearch_rl.environment.frozen import escape_targets
+from autoresearch_rl.environment.frozen import escape_targets, open_corpus
 from autoresearch_rl.environment.task import load_task, task_names
 from autoresearch_rl.environment.view import View, sandbox_view
 from autoresearch_rl.errors import AutoResearchError
@@ -84,12 +84,14 @@ def _corpus(corpus: Corpus) -> Iterator[Check]:
         yield _task(name, corpus)
 
 
-def _task(name: str, corpus: Corpus) -> Check:
+def _task(name: str, stdlib: Corpus) -> Check:
+    task = load_task(name)
     try:
-        task = load_task(name)
-        corpus.rows("val", task.rows, task.seq_len)
+        corpus = stdlib if task.corpus == "stdlib" else open_corpus(task)
+        for split in ("val", "test"):
+            corpus.rows(split, task.rows, task.seq_len)
     except AutoResearchError as error:
-        return _check(f"task {name}", False, str(error))
+        return _check(f"task {name}", False, str(error), blocks=task.corpus == "stdlib")
     return _check(f"task {name}", True, "enough held-out text")
 
 
