@@ -14,9 +14,9 @@ import torch
 
 from autoresearch_rl.environment import leak
 from autoresearch_rl.environment.evaluator import Rows
-from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment
+from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment, shut
 from autoresearch_rl.environment.sandbox import BACKENDS
-from autoresearch_rl.environment.shards import load_shards
+from autoresearch_rl.environment.shards import Shards, load_shards
 from autoresearch_rl.environment.task import TASKS, load_task
 from autoresearch_rl.environment.view import View, sandbox_view
 from autoresearch_rl.errors import SandboxError, TaskError
@@ -129,7 +129,8 @@ def test_set_up_is_free_until_the_first_token(toy: FrozenEnvironment) -> None:
 def test_the_fingerprint_holds_corpus_and_tokenizer(toy: FrozenEnvironment) -> None:
     files = json.loads((toy.task.folder / "corpus" / "meta.json").read_text())["files"]
     assert toy.fingerprint["tokenizer"] == files["vocabulary.json"]
-    assert toy.fingerprint["corpus"] == load_shards(toy.task).digest
+    assert isinstance(toy.corpus, Shards)
+    assert toy.fingerprint["corpus"] == load_shards(toy.task).without(toy.corpus.left_out).digest
     assert toy.fingerprint["device"] == "cpu"
 
 
@@ -155,6 +156,28 @@ def test_a_copy_of_a_held_out_document_is_found(task_folder: Path, tmp_path: Pat
     name = max(corpus.documents["val"], key=lambda name: sum(owner == name for owner in telling.values()))
     (tmp_path / "copy.txt").write_bytes(b"before\n" + corpus.documents["val"][name] + b"\nafter")
     assert (tmp_path / "copy.txt", name) in leak.scan(corpus, [tmp_path / "copy.txt"])
+
+
+def test_what_can_be_read_inside_is_not_evaluated(task_folder: Path, tmp_path: Path) -> None:
+    """A text may quote a file that Python needs: it is the document that goes."""
+    corpus = load_shards(load_task(str(task_folder)))
+    telling = leak.telling_lines(corpus)
+    name = max(corpus.documents["val"], key=lambda name: sum(owner == name for owner in telling.values()))
+    (tmp_path / "needed.py").write_bytes(corpus.documents["val"][name])
+    try:
+        smaller, view = shut(corpus, View((tmp_path,), ()))
+    finally:
+        (corpus.folder / leak.CACHE).unlink()
+    assert isinstance(smaller, Shards)
+    assert smaller.left_out == {name}
+    assert smaller.digest != corpus.digest
+    assert [path for path, _ in view.files()] == [str(tmp_path / "needed.py")]
+    start, end = corpus.bounds["val"][int(name.split("/")[1]) :][:2].tolist()
+    gone = {
+        row.tobytes() for row in corpus.tokens["val"][: len(corpus.tokens["val"]) // 65 * 65].reshape(-1, 65)
+    }
+    gone -= {row.tobytes() for row in smaller.rows("val", len(smaller._spots("val", 65)), 64)}
+    assert len(gone) == (end - 1) // 65 - start // 65 + 1
 
 
 def test_a_corpus_below_a_readable_root_is_hidden(task_folder: Path, tmp_path: Path) -> None:

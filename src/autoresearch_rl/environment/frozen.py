@@ -20,9 +20,9 @@ from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
 from autoresearch_rl.environment.hardware import hardware
 from autoresearch_rl.environment.log import clean
 from autoresearch_rl.environment.serving import Refused, Trained
-from autoresearch_rl.environment.shards import load_shards
+from autoresearch_rl.environment.shards import Shards, load_shards
 from autoresearch_rl.environment.task import Task
-from autoresearch_rl.environment.view import sandbox_view
+from autoresearch_rl.environment.view import View, sandbox_view
 from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import EnvironmentChanged, SandboxError
 from autoresearch_rl.records import Outcome, OutcomeStatus
@@ -165,11 +165,9 @@ def open_environment(task: Task, wanted: str = "auto") -> FrozenEnvironment:
     """
     scratch.sweep()
     require_device(task, wanted)
-    corpus = open_corpus(task)
+    corpus, view = shut(open_corpus(task), sandbox_view())
     sizes = corpus.token_bytes(task.vocab_size)
     rows = {s: evaluator.Rows(corpus.rows(s, task.rows, task.seq_len), sizes) for s in ("val", "test")}
-    view = sandbox_view().without(corpus.masked)
-    view, _ = leak.closed_view(corpus, view, corpus.scan_cache or leak.cache_folder())
     backend = sandbox.choose(wanted, view, *escape_targets(corpus))
     probe = corpus.rows("probe", task.probe_rows, task.seq_len)
     data = runner.Data(
@@ -188,6 +186,21 @@ def open_corpus(task: Task) -> Corpus:
         TaskError: it is missing or damaged.
     """
     return load_stdlib() if task.corpus == "stdlib" else load_shards(task)
+
+
+def shut(corpus: Corpus, view: View) -> tuple[Corpus, View]:
+    """Sees to it that no evaluated document can be read in a sandbox.
+
+    Files that hold one are hidden. But a text from elsewhere may quote what Python needs to run: of a
+    prepared corpus the document is left out instead, and only what cannot be unpacked is hidden.
+    """
+    view = view.without(corpus.masked)
+    closed, leaking = leak.closed_view(corpus, view, corpus.scan_cache or leak.cache_folder())
+    if not isinstance(corpus, Shards) or not leaking:
+        return corpus, closed
+    found = leak.scan(corpus, leaking)
+    unread = [path for path, name in found if name == leak.UNREAD]
+    return corpus.without(name for _, name in found if name != leak.UNREAD), view.without(unread)
 
 
 def require_device(task: Task, wanted: str) -> None:

@@ -14,8 +14,8 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +60,12 @@ class Shards(Corpus):
     meta: Mapping[str, Any]
     vocabulary: tuple[bytes, ...]
     tokens: Mapping[str, NDArray[np.uint16]]  # by split
+    bounds: Mapping[str, NDArray[np.uint64]]  # by split: where its documents start, and the end of the last
+    left_out: frozenset[str] = frozenset()  # held-out documents that are not evaluated
+
+    def without(self, names: Iterable[str]) -> Shards:
+        """This corpus with held-out documents left out of the evaluation."""
+        return replace(self, left_out=self.left_out.union(names))
 
     @property
     def tokenizer(self) -> str:
@@ -68,8 +74,9 @@ class Shards(Corpus):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the digests of all files: of what is in them, not of where they are or came from."""
-        lines = (f"{name} {self.meta['files'][name]}\n" for name in sorted(FILES))
+        """SHA-256 over the digests of all files, and over what is left out; not of where they came from."""
+        lines = [f"{name} {self.meta['files'][name]}\n" for name in sorted(FILES)]
+        lines += [f"without {name}\n" for name in sorted(self.left_out)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def token_bytes(self, vocab_size: int) -> NDArray[np.int64]:
@@ -112,14 +119,24 @@ class Shards(Corpus):
             TaskError: the split has too few tokens.
         """
         width, tokens = seq_len + 1, self.tokens[split]
-        spots = len(tokens) // width
-        if spots < count:
+        spots = self._spots(split, width)
+        if len(spots) < count:
             raise TaskError(
-                f"the {split} split at {self.folder} has {spots} rows of {width} tokens, but {count} are "
-                "needed: prepare more text or a larger --held-out share, or lower evaluation.tokens"
+                f"the {split} split at {self.folder} has {len(spots)} rows of {width} tokens, but {count} "
+                "are needed: prepare more text or a larger --held-out share, or lower evaluation.tokens"
             )
-        chosen = random.Random(f"{split} {width}").sample(range(spots), count)
-        return tokens[: spots * width].reshape(spots, width)[chosen]
+        chosen = random.Random(f"{split} {width}").sample(spots, count)
+        return tokens[np.array(chosen)[:, None] * width + np.arange(width)]
+
+    def _spots(self, split: str, width: int) -> list[int]:
+        """The numbers of the pieces of `width` tokens that touch nothing left out."""
+        free = np.ones(len(self.tokens[split]) // width, dtype=bool)
+        for name in self.left_out:
+            where, number = name.split("/")
+            if where == split:
+                start, end = self.bounds[split][int(number) : int(number) + 2].tolist()
+                free[start // width : (end - 1) // width + 1] = False
+        return list(np.flatnonzero(free).tolist())
 
 
 def load_shards(task: Task) -> Shards:
@@ -161,20 +178,20 @@ def _read(folder: Path, meta: Mapping[str, Any], task: Task) -> Shards:
             f"{task.vocab_size}: remove it and prepare again, or change the task"
         )
     tokens = {split: _mapped(folder / files_of(split)[0], TOKEN) for split in SPLITS}
-    held_out = {s: documents(folder, s, tokens[s], vocabulary) for s in ("val", "test")}
-    return Shards({"train": {}, "probe": {}, **held_out}, folder, meta, vocabulary, tokens)
+    bounds = {split: _mapped(folder / files_of(split)[1], OFFSET) for split in SPLITS}
+    held_out = {s: _documents(s, tokens[s], bounds[s], vocabulary) for s in ("val", "test")}
+    return Shards({"train": {}, "probe": {}, **held_out}, folder, meta, vocabulary, tokens, bounds)
 
 
 def _mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
 
 
-def documents(
-    folder: Path, split: str, tokens: NDArray[np.uint16], vocabulary: tuple[bytes, ...]
+def _documents(
+    split: str, tokens: NDArray[np.uint16], bounds: NDArray[np.uint64], vocabulary: tuple[bytes, ...]
 ) -> dict[str, bytes]:
     """The raw bytes of a split's documents, by a name that is theirs alone."""
-    starts = _mapped(folder / files_of(split)[1], OFFSET).tolist()
     return {
         f"{split}/{number}": b"".join([vocabulary[token] for token in tokens[start:end].tolist()])
-        for number, (start, end) in enumerate(pairwise(starts))
+        for number, (start, end) in enumerate(pairwise(bounds.tolist()))
     }
