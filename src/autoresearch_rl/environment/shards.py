@@ -121,9 +121,11 @@ class Shards(Corpus):
         width, tokens = seq_len + 1, self.tokens[split]
         spots = self._spots(split, width)
         if len(spots) < count:
+            known = f" ({len(self.left_out)} documents can be read in a sandbox and do not count)"
             raise TaskError(
-                f"the {split} split at {self.folder} has {len(spots)} rows of {width} tokens, but {count} "
-                "are needed: prepare more text or a larger --held-out share, or lower evaluation.tokens"
+                f"the {split} split at {self.folder} has {len(spots)} rows of {width} tokens"
+                f"{known if self.left_out else ''}, but {count} are needed: prepare more text or a larger "
+                "--held-out share, or lower evaluation.tokens"
             )
         chosen = random.Random(f"{split} {width}").sample(spots, count)
         return tokens[np.array(chosen)[:, None] * width + np.arange(width)]

@@ -30,6 +30,7 @@ LISTING = "listing.json"
 ATTEMPTS = 5
 TIMEOUT = 60.0  # seconds without a byte
 BLOCK = 1 << 20
+AGENT = {"User-Agent": "autoresearch-rl"}
 
 T = TypeVar("T")
 OnBytes = Callable[[int, int], None]  # bytes done, bytes in all
@@ -111,7 +112,7 @@ def _json(url: str, pause: float) -> tuple[Any, str]:
     """The answer, and its header `Link`."""
 
     def get() -> tuple[Any, str]:
-        with urlopen(Request(url), timeout=TIMEOUT) as answer:
+        with urlopen(Request(url, headers=AGENT), timeout=TIMEOUT) as answer:
             return json.load(answer), answer.headers.get("Link", "")
 
     return _patiently(get, url, pause)
@@ -142,7 +143,7 @@ def _continue(url: str, unfinished: Path, size: int, on_size: Callable[[int], No
         have = 0
     if have == size:
         return
-    with urlopen(Request(url, headers={"Range": f"bytes={have}-"}), timeout=TIMEOUT) as answer:
+    with urlopen(Request(url, headers=AGENT | {"Range": f"bytes={have}-"}), timeout=TIMEOUT) as answer:
         goes_on = answer.status == 206  # else the server knows no ranges and starts anew
         with open(unfinished, "ab" if goes_on else "wb") as file:
             while block := answer.read(BLOCK):
