@@ -25,7 +25,7 @@ from shards import TASK, prepared, texts, write_json_lines
 from tiny import make_task, skip_without
 
 NANOCHAT = (TASKS / "nanochat" / "train.py").read_text()
-SMALL = {"CPU_DEPTH = 4": "CPU_DEPTH = 2", "CPU_WIDTH = 128": "CPU_WIDTH = 64", "WINDOW = 512": "WINDOW = 16"}
+SMALL = {"\nDEPTH = 8": "\nDEPTH = 4", "\nWIDTH = 512": "\nWIDTH = 256", "\nWINDOW = 512": "\nWINDOW = 16"}
 
 # No clock decides anything: a few steps on what `env.train_tokens` gives.
 FIXED = NANOCHAT[: NANOCHAT.index("def train(env):")] + (

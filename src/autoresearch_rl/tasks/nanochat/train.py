@@ -35,11 +35,10 @@ WARMUP = 0.0  # share of the budget in which the learning rate rises
 WARMDOWN = 0.5  # share of the budget in which it falls
 FINAL_LR = 0.05  # of what it was
 
-# without a GPU
-CPU_DEPTH = 4
-CPU_WIDTH = 128
-CPU_HEAD_WIDTH = 32
-CPU_BATCH_TOKENS = 2048
+# without a GPU, so many times smaller: an edit of a size above counts there, too
+CPU_LESS_DEPTH = 2
+CPU_LESS_WIDTH = 4
+CPU_LESS_BATCH = 128
 
 
 def norm(x):
@@ -211,8 +210,11 @@ def schedule(progress):
 
 def train(env):
     gpu = env.device.type == "cuda"
-    depth, width, head_width = (DEPTH, WIDTH, HEAD_WIDTH) if gpu else (CPU_DEPTH, CPU_WIDTH, CPU_HEAD_WIDTH)
-    batch = max(1, (BATCH_TOKENS if gpu else CPU_BATCH_TOKENS) // env.seq_len)
+    less_depth, less_width, less_batch = (
+        (1, 1, 1) if gpu else (CPU_LESS_DEPTH, CPU_LESS_WIDTH, CPU_LESS_BATCH)
+    )
+    depth, width, head_width = DEPTH // less_depth, WIDTH // less_width, HEAD_WIDTH // less_width
+    batch = max(1, BATCH_TOKENS // less_batch // env.seq_len)
     micro = min(batch, max(1, MICRO_TOKENS // env.seq_len))
     torch.set_float32_matmul_precision("high")
     model = GPT(env.vocab_size, env.seq_len, depth, width, head_width).to(env.device)
