@@ -1,0 +1,123 @@
+"""Changes of whole lines, found by what they read: how structural edits are written down.
+
+A change at the site `TEXT` replaces one run of lines by another. It is found by its `old` lines, which must
+occur exactly once; its `new` lines must occur exactly once in the result, so that it can be undone. An
+insertion carries a neighbouring line in both, a deletion one in `new`. So an edit made on one script applies to
+any other that still reads the same there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from autoresearch_rl.errors import EditError
+from autoresearch_rl.records import Change, Edit
+
+TEXT = "text"
+"""The site of a change that is found by what it reads."""
+
+
+def locate(source: str, old: str) -> tuple[int, int]:
+    """Where the lines `old` stand in `source`: start and end, in characters.
+
+    Raises:
+        EditError: They are nowhere, or at several places.
+    """
+    lines, wanted = split_lines(source), split_lines(old)
+    if not wanted:
+        raise EditError("expected lines to look for, found none")
+    starts = occurrences(lines, wanted)
+    if len(starts) != 1:
+        raise EditError(f"expected these lines once, found them {_times(starts)}:{_shown(old)}{_near(lines, wanted)}")
+    offset = sum(map(len, lines[: starts[0]]))
+    return offset, offset + len(old)
+
+
+def edit_between(before: str, after: str) -> Edit:
+    """The edit that makes `after` of `before`: few, disjoint changes of lines, each with as much context as it needs.
+
+    `apply(before, edit)` is `after`, and `apply(after, edit.inverse)` is `before`.
+
+    Raises:
+        EditError: The two are equal, or one is empty.
+    """
+    old, new = split_lines(before), split_lines(after)
+    if before == after or not old or not new:
+        raise EditError("expected two different scripts that are not empty")
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    hunks = [_Hunk(a, b, c, d) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+    hunks = _merged([_widened(hunk, old, new) for hunk in hunks])
+    while any(not _is_unique(hunk, old, new) for hunk in hunks):
+        hunks = _merged([h if _is_unique(h, old, new) else _widened(h, old, new, 1) for h in hunks])
+    changes = (Change(TEXT, "".join(old[h.a : h.b]), "".join(new[h.c : h.d])) for h in hunks)
+    return Edit(tuple(changes))
+
+
+def split_lines(text: str) -> list[str]:
+    """Lines with their ends, as git and Python's own parser count them."""
+    *whole, rest = text.split("\n")
+    return [f"{line}\n" for line in whole] + ([rest] if rest else [])
+
+
+def occurrences(lines: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """The indices at which a run of lines stands."""
+    size, first = len(wanted), wanted[0]
+    return [
+        i for i, line in enumerate(lines[: len(lines) - size + 1]) if line == first and lines[i : i + size] == wanted
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hunk:
+    """Lines a to b of the old text become lines c to d of the new one."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+
+
+def _widened(hunk: _Hunk, old: Sequence[str], new: Sequence[str], by: int = 0) -> _Hunk:
+    """With `by` more lines of context above, or below at the top; with none, only what an empty side needs."""
+    by = by or int(hunk.a == hunk.b or hunk.c == hunk.d)
+    above = min(by, hunk.a, hunk.c)
+    if above:
+        return replace(hunk, a=hunk.a - above, c=hunk.c - above)
+    below = min(by, len(old) - hunk.b, len(new) - hunk.d)
+    return replace(hunk, b=hunk.b + below, d=hunk.d + below)
+
+
+def _merged(hunks: Sequence[_Hunk]) -> list[_Hunk]:
+    """Hunks that touch or overlap become one."""
+    result: list[_Hunk] = []
+    for hunk in hunks:
+        if result and (hunk.a <= result[-1].b or hunk.c <= result[-1].d):
+            last = result.pop()
+            # Between two hunks the texts are equal, so both sides grow by the same lines.
+            hunk = _Hunk(min(last.a, hunk.a), max(last.b, hunk.b), min(last.c, hunk.c), max(last.d, hunk.d))
+        result.append(hunk)
+    return result
+
+
+def _is_unique(hunk: _Hunk, old: Sequence[str], new: Sequence[str]) -> bool:
+    whole = (hunk.a, hunk.b, hunk.c, hunk.d) == (0, len(old), 0, len(new))
+    return whole or (
+        len(occurrences(old, old[hunk.a : hunk.b])) == 1 and len(occurrences(new, new[hunk.c : hunk.d])) == 1
+    )
+
+
+def _times(starts: Sequence[int]) -> str:
+    return f"at lines {', '.join(str(start + 1) for start in starts)}" if starts else "nowhere"
+
+
+def _shown(text: str) -> str:
+    return "".join(f"\n  {line}" for line in text.rstrip("\n").split("\n")[:8])
+
+
+def _near(lines: Sequence[str], wanted: Sequence[str]) -> str:
+    """A hint where the first wanted line stands with other blanks, the usual slip."""
+    first = wanted[0].strip()
+    found = [i for i, line in enumerate(lines) if first and line.strip() == first and line != wanted[0]]
+    return f"\nline {found[0] + 1} reads the same but for its blanks" if found else ""
