@@ -27,10 +27,10 @@ def locate(source: str, old: str) -> tuple[int, int]:
     """
     lines, wanted = split_lines(source), split_lines(old)
     if not wanted:
-        raise EditError("expected lines to look for, found none")
+        raise EditError("expected lines to look for, found none; add a neighbouring line to both sides")
     starts = occurrences(lines, wanted)
     if len(starts) != 1:
-        raise EditError(f"expected these lines once, found them {_times(starts)}:{_shown(old)}{_near(lines, wanted)}")
+        raise EditError(f"{_times(starts)}:{_shown(wanted)}{nearest(lines, wanted) if not starts else ''}")
     offset = sum(map(len, lines[: starts[0]]))
     return offset, offset + len(old)
 
@@ -65,7 +65,9 @@ def occurrences(lines: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """The indices at which a run of lines stands."""
     size, first = len(wanted), wanted[0]
     return [
-        i for i, line in enumerate(lines[: len(lines) - size + 1]) if line == first and lines[i : i + size] == wanted
+        i
+        for i, line in enumerate(lines[: len(lines) - size + 1])
+        if line == first and lines[i : i + size] == wanted
     ]
 
 
@@ -108,16 +110,42 @@ def _is_unique(hunk: _Hunk, old: Sequence[str], new: Sequence[str]) -> bool:
     )
 
 
+def nearest(lines: Sequence[str], wanted: Sequence[str]) -> str:
+    """Where the most similar lines stand and the first of them that differs; empty when nothing is similar."""
+    size = len(wanted)
+    windows = [list(lines[i : i + size]) for i in range(max(1, len(lines) - size + 1))]
+    shared = [sum(_same(a, b) for a, b in zip(window, wanted, strict=False)) for window in windows]
+    ratio, start = max((_similarity(windows[i], wanted), i) for i in _best(shared))
+    if ratio < 0.6:
+        return ""
+    index = next((i for i, (a, b) in enumerate(zip(windows[start], wanted, strict=False)) if a != b), 0)
+    found, expected = windows[start][index], wanted[index]
+    blanks = " but for its blanks" if _same(found, expected) else ""
+    return f"\nmost similar from line {start + 1}; line {start + index + 1} reads{blanks}: {found.rstrip()!r}"
+
+
+def _best(shared: Sequence[int], size: int = 20) -> list[int]:
+    """The places worth a close look: comparing every one character by character would take seconds."""
+    ranked = sorted(range(len(shared)), key=lambda i: -shared[i])
+    return ranked[:size] if max(shared) else ranked
+
+
+def _same(line: str, other: str) -> bool:
+    return bool(line.strip()) and line.split() == other.split()
+
+
+def _similarity(lines: Sequence[str], wanted: Sequence[str]) -> float:
+    matcher = difflib.SequenceMatcher(None, "".join(wanted)[:2000], "".join(lines)[:2000], autojunk=False)
+    return matcher.ratio() if matcher.quick_ratio() >= 0.6 else 0.0
+
+
 def _times(starts: Sequence[int]) -> str:
-    return f"at lines {', '.join(str(start + 1) for start in starts)}" if starts else "nowhere"
+    if not starts:
+        return "expected these lines once, found them nowhere"
+    places = ", ".join(str(start + 1) for start in starts[:8])
+    return f"expected these lines once, found them at lines {places}; add neighbouring lines"
 
 
-def _shown(text: str) -> str:
-    return "".join(f"\n  {line}" for line in text.rstrip("\n").split("\n")[:8])
-
-
-def _near(lines: Sequence[str], wanted: Sequence[str]) -> str:
-    """A hint where the first wanted line stands with other blanks, the usual slip."""
-    first = wanted[0].strip()
-    found = [i for i, line in enumerate(lines) if first and line.strip() == first and line != wanted[0]]
-    return f"\nline {found[0] + 1} reads the same but for its blanks" if found else ""
+def _shown(wanted: Sequence[str]) -> str:
+    more = [f"\n  ... {len(wanted) - 8} more"] if len(wanted) > 8 else []
+    return "".join([f"\n  {line.rstrip()}" for line in wanted[:8]] + more)

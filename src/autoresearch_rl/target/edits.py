@@ -10,9 +10,11 @@ import difflib
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Change, Edit
+from autoresearch_rl.target.blocks import TEXT, locate, split_lines
 from autoresearch_rl.target.script import Script, Site, parse
 from autoresearch_rl.target.sites import line_at
 
@@ -26,29 +28,41 @@ def apply(script: Script, edit: Edit) -> Script:
 
     `apply(apply(script, edit), edit.inverse).source == script.source` for every edit that is accepted.
 
+    A change at a named site exchanges a literal; one at the site `blocks.TEXT` exchanges whole lines. Both kinds
+    may stand in one edit, and all are located on `script`.
+
     Raises:
-        EditError: A site is missing, repeated, or does not read `old`; or `new` does not leave a script
-            that parses and in which the site reads `new`. Then nothing is changed.
+        EditError: A site or lines are missing, repeated or overlap, or do not read `old`; or the result does not
+            parse, or does not read `new` there, so that the edit could not be undone. Then nothing is changed.
     """
-    _check_repeats(edit)
-    found = {change.site: _find(script, change, change.old) for change in edit.changes}
-    result = Script(splice(script.source, [(found[c.site], c.new) for c in edit.changes]))
-    for change in edit.changes:
-        _find(result, change, change.new)
+    result = _replaced(script, edit)
+    if _replaced(result, edit.inverse).source != script.source:
+        raise EditError("expected an edit that can be undone; give its lines more context")
     return result
 
 
 def splice(source: str, replacements: list[tuple[Site, str]]) -> str:
     """`source` with the text of each site replaced. Sites never overlap."""
-    for site, new in sorted(replacements, key=lambda r: r[0].span, reverse=True):
-        start, end = site.span
+    return _spliced(source, [(site.span, new) for site, new in replacements])
+
+
+def _replaced(script: Script, edit: Edit) -> Script:
+    """Every change is located on `script` itself, so their order does not matter."""
+    _check_repeats(edit)
+    spans = [(_span(script, change), change) for change in edit.changes]
+    _check_disjoint(spans)
+    return Script(_spliced(script.source, [(span, change.new) for span, change in spans]))
+
+
+def _spliced(source: str, replacements: list[tuple[tuple[int, int], str]]) -> str:
+    for (start, end), new in sorted(replacements, reverse=True):
         source = source[:start] + new + source[end:]
     return source
 
 
 def diff(before: str, after: str) -> str:
     """Unified diff of two sources, in the form that `git apply` takes; empty when they are equal."""
-    lines = difflib.unified_diff(_lines(before), _lines(after), "a/train.py", "b/train.py")
+    lines = difflib.unified_diff(split_lines(before), split_lines(after), "a/train.py", "b/train.py")
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
 
 
@@ -68,9 +82,29 @@ def validate(source: str, limit_bytes: int = LIMIT_BYTES) -> str | None:
 
 
 def _check_repeats(edit: Edit) -> None:
-    for site, count in Counter(change.site for change in edit.changes).items():
+    for site, count in Counter(change.site for change in edit.changes if change.site != TEXT).items():
         if count > 1:
             raise EditError(f"expected one change per site, found {count} at {site!r}")
+
+
+def _check_disjoint(spans: list[tuple[tuple[int, int], Change]]) -> None:
+    ordered = sorted(spans, key=lambda found: found[0])
+    for (before, first), (after, second) in pairwise(ordered):
+        if after[0] < before[1]:
+            raise EditError(
+                f"expected changes at disjoint places, found {_shown(first)} and {_shown(second)} that overlap"
+            )
+
+
+def _shown(change: Change) -> str:
+    lines = change.old.strip().split("\n")
+    return f"the lines from {lines[0].strip()!r}" if change.site == TEXT else repr(change.site)
+
+
+def _span(script: Script, change: Change) -> tuple[int, int]:
+    if change.site == TEXT:
+        return locate(script.source, change.old)
+    return _find(script, change, change.old).span
 
 
 def _find(script: Script, change: Change, expected: str) -> Site:
@@ -82,12 +116,6 @@ def _find(script: Script, change: Change, expected: str) -> Site:
     if site.code != expected:
         raise EditError(f"expected {expected!r} at {site.name!r} (line {site.line}), found {site.code!r}")
     return site
-
-
-def _lines(text: str) -> list[str]:
-    """Lines as git sees them: `str.splitlines` would also break at form feeds and the like."""
-    *whole, rest = text.split("\n")
-    return [f"{line}\n" for line in whole] + ([rest] if rest else [])
 
 
 def _check_text(source: str, limit_bytes: int) -> None:
