@@ -95,7 +95,9 @@ def _rewrite(table: Mapping[str, Any]) -> Rewrite:
     _known(table, _SHARED | {"rule"}, "key")
     rules = tuple(_rule(rule) for rule in table["rule"])
     helper = table.get("helper", "").strip("\n")
-    result = Rewrite(rules, _texts(table, "constants"), helper, _texts(table, "imports"), _texts(table, "absent"))
+    result = Rewrite(
+        rules, _texts(table, "constants"), helper, _texts(table, "imports"), _texts(table, "absent")
+    )
     check(result)
     return result
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 
 from autoresearch_rl.records import Candidate, Change, Edit, script_id
+from autoresearch_rl.target.blocks import edit_between
+from autoresearch_rl.target.catalogue import Recipe, catalogue
 from autoresearch_rl.target.edits import LIMIT_BYTES, splice, validate
+from autoresearch_rl.target.patterns import Source
 from autoresearch_rl.target.script import Script, Site
 from autoresearch_rl.target.sites import Kind
 
@@ -57,6 +60,42 @@ class Literals:
             for move in moves(site)
             if (edit := _fresh(script, site, move.new, seen)) is not None
         ]
+
+
+class Recipes:
+    """Known advances of the catalogue, each applied as a whole; what they introduce are constants to tune.
+
+    Args:
+        device: Type of the device that scripts train on; recipes that need another are left out.
+    """
+
+    name = "recipes"
+    operator = "recipe"
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._recipes = [r for r in catalogue().values() if r.needs in ("", device)]
+
+    def candidates(self, script: Script, tried: Collection[str] = ()) -> list[Candidate]:
+        """One candidate for each recipe that fits the script, each resulting script once.
+
+        Args:
+            script: The script to edit; when it does not validate itself, there are no candidates.
+            tried: Ids of scripts that must not come up again.
+        """
+        return [candidate for _, candidate in self.proposals(script, tried)]
+
+    def proposals(self, script: Script, tried: Collection[str] = ()) -> Iterator[tuple[Recipe, Candidate]]:
+        """The candidates with the recipes that they are from, for whoever wants to know their prior odds."""
+        if validate(script.source) is not None:
+            return
+        seen, source = {script.id, *tried}, Source(script.source)
+        for recipe in self._recipes:
+            after = recipe.apply(source)
+            if after is None or script_id(after) in seen or len(after.encode("utf-8")) > LIMIT_BYTES:
+                continue
+            seen.add(script_id(after))
+            edit = edit_between(script.source, after)
+            yield recipe, Candidate(edit, self.name, self.operator, direction=0, magnitude=1.0)
 
 
 def moves(site: Site) -> Iterator[Move]:

@@ -15,7 +15,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 METAVARIABLE = re.compile(r"\$(\$?)([A-Z][A-Z0-9]*)")
@@ -27,9 +27,18 @@ IMPORTS = {
 }
 """What the short names of patterns and templates mean."""
 
-_MODULES = {"F": "torch.nn.functional", "nn": "torch.nn", "torch": "torch", "math": "math"}
+MODULES = {"F": "torch.nn.functional", "nn": "torch.nn", "torch": "torch", "math": "math"}
 _PLACEHOLDER = re.compile(r"_(one|many)_([A-Z][A-Z0-9]*)_")
-_IGNORED = {"ctx", "type_comment", "kind", "decorator_list", "returns", "annotation", "type_params", "defaults"}
+_IGNORED = {
+    "ctx",
+    "type_comment",
+    "kind",
+    "decorator_list",
+    "returns",
+    "annotation",
+    "type_params",
+    "defaults",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class Source:
         """Every statement, to begin a run of statements with."""
         return self._runs
 
+    @cached_property
     def names(self) -> set[str]:
         """Every name that the script uses for something of its own or of others."""
         found = {p.node.id for p in self.places(ast.Name) if isinstance(p.node, ast.Name)}
@@ -98,17 +108,16 @@ class Source:
             self._note_import(node)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             scope = (*scope, node.name)
-        for name, value in ast.iter_fields(node):
-            children = value if isinstance(value, list) else [value]
-            for index, child in enumerate(children):
-                if not isinstance(child, ast.AST):
-                    continue
-                inner = child if isinstance(child, ast.stmt) else statement
-                place = Place(child, inner, scope, node, name, index)
-                self._nodes.setdefault(type(child), []).append(place)
-                if isinstance(child, ast.stmt):
-                    self._runs.append(place)
-                self._visit(child, inner, scope)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            for index, child in enumerate(value) if isinstance(value, list) else ((0, value),):
+                if isinstance(child, ast.AST) and child._fields:  # `Load` and the like have none
+                    inner = child if isinstance(child, ast.stmt) else statement
+                    place = Place(child, inner, scope, node, name, index)
+                    self._nodes.setdefault(type(child), []).append(place)
+                    if inner is child:
+                        self._runs.append(place)
+                    self._visit(child, inner, scope)
 
     def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
         base = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
@@ -243,7 +252,7 @@ class _Matcher:
         if isinstance(pattern, ast.Call) and isinstance(node, ast.Call):
             yield from self._call(pattern, node, bindings)
             return
-        if isinstance(pattern, ast.Name | ast.Attribute) and _canonical(pattern, _MODULES):
+        if isinstance(pattern, ast.Name | ast.Attribute) and _canonical(pattern, MODULES):
             yield from self._dotted(pattern, node, bindings)
             return
         if isinstance(pattern, ast.arguments) and isinstance(node, ast.arguments):
@@ -263,12 +272,16 @@ class _Matcher:
             yield from self._fields(pattern, node, rest, found)
 
     def _dotted(self, pattern: ast.AST, node: ast.AST, bindings: Bindings) -> Iterator[Bindings]:
-        wanted = _canonical(pattern, _MODULES)
+        wanted = _canonical(pattern, MODULES)
         if wanted and wanted == _canonical(node, self._source.modules):
             yield bindings
 
     def _call(self, pattern: ast.Call, node: ast.Call, bindings: Bindings) -> Iterator[Bindings]:
         """Arguments by position match in order, those by keyword in any; a trailing `$$X` takes what is left."""
+        for found in self.match(pattern.func, node.func, bindings):
+            yield from self._arguments(pattern, node, found)
+
+    def _arguments(self, pattern: ast.Call, node: ast.Call, bindings: Bindings) -> Iterator[Bindings]:
         positional = list(pattern.args)
         many = _many(positional[-1]) if positional else None
         if many is not None:
@@ -283,9 +296,8 @@ class _Matcher:
             return
         pairs = [*zip(positional, node.args, strict=False)]
         pairs += [(k.value, keywords[k.arg].value) for k in pattern.keywords]
-        for found in self.match(pattern.func, node.func, bindings):
-            for inner in self._pairs(pairs, found):
-                yield from self._bind_many(many or "", left, inner)
+        for found in self._pairs(pairs, bindings):
+            yield from self._bind_many(many or "", left, found)
 
     def _pairs(self, pairs: Sequence[tuple[ast.AST, ast.AST]], bindings: Bindings) -> Iterator[Bindings]:
         if not pairs:

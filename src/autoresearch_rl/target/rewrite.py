@@ -1,8 +1,8 @@
-"""Rewriting rules: what a recipe does to a script, step by step on its text.
+"""Rewriting rules: what a recipe does to a script.
 
-A rule finds a pattern and acts on it; what its metavariables were bound to holds for the rules after it. Where a
-later rule finds nothing, the next match of an earlier one is tried, so the rules of a recipe fit together or
-none applies.
+A rule finds a pattern and acts on it; what its metavariables were bound to holds for the rules after it. All rules
+look at the original script, and none may touch what another has changed. Where a later rule finds nothing, the
+next match of an earlier one is tried, so the rules of a recipe fit together or none applies.
 """
 
 from __future__ import annotations
@@ -10,14 +10,24 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 
-from autoresearch_rl.target.patterns import IMPORTS, METAVARIABLE, Bindings, Bound, Match, Source, fill, find, parse_pattern
+from autoresearch_rl.target.patterns import (
+    IMPORTS,
+    METAVARIABLE,
+    MODULES,
+    Bindings,
+    Bound,
+    Match,
+    Source,
+    fill,
+    find,
+    parse_pattern,
+)
 
-MAX_TRIES = 50  # combinations of matches looked at before a recipe is given up
+MAX_MATCHES = 20  # of one rule that are tried
 
 Splice = tuple[int, int, str]
 
@@ -32,7 +42,9 @@ class Rule:
 
     match: tuple[str, ...]  # patterns; the first that is found counts
     scope: str = ""  # the class and function it must stand in: `$C.__init__`, `train`; metavariables bind
-    where: Mapping[str, str] = field(default_factory=dict)  # metavariable -> regular expression to be found in it
+    where: Mapping[str, str] = field(
+        default_factory=dict
+    )  # metavariable -> regular expression to be found in it
     unless: tuple[str, ...] = ()  # patterns that must not be found, with the metavariables bound so far
     optional: bool = False
     every: bool = False  # act on every match, not only on the first
@@ -54,65 +66,73 @@ class Rewrite:
     absent: tuple[str, ...] = ()  # patterns in whose presence the recipe has nothing to do
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Step:
-    text: str
-    bindings: Bindings
+    """How far the rules of a recipe have come."""
 
-    @cached_property
-    def source(self) -> Source:
-        return Source(self.text)
+    splices: tuple[Splice, ...]
+    bindings: Bindings
 
 
 def rewrite(source: Source, recipe: Rewrite) -> str | None:
-    """The text with all rules applied; None where they do not fit."""
+    """The text with all rules applied, parsed once more; None where they do not fit."""
     if any(next(find(pattern, source, {}), None) for pattern in recipe.absent):
         return None
-    if _clashes(recipe, source):
+    try:
+        top = tuple(_top(recipe, source))
+    except _Unfit:
         return None
-    start = _Step(source.text, {})
-    start.__dict__["source"] = source  # parsed already
-    for step in islice(_apply(recipe.rules, start), MAX_TRIES):
-        try:
-            return _with_top(step.text, recipe, source)
-        except (_Unfit, SyntaxError):
-            continue
-    return None
+    step = next(_apply(recipe.rules, source, _Step(top, {})), None)
+    if step is None:
+        return None
+    text = _spliced(source.text, step.splices)
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return None
+    return text
 
 
-def _clashes(recipe: Rewrite, source: Source) -> bool:
-    """New names must be new; a helper that is there already, word for word, is used."""
-    names = {constant.partition("=")[0].strip() for constant in recipe.constants}
-    return bool(names & source.names())
-
-
-def _apply(rules: tuple[Rule, ...], step: _Step) -> Iterator[_Step]:
+def _apply(rules: tuple[Rule, ...], source: Source, step: _Step) -> Iterator[_Step]:
     if not rules:
         yield step
         return
     fits = False
-    for following in islice(_steps(rules[0], step), MAX_TRIES):
+    for following in islice(_steps(rules[0], source, step), MAX_MATCHES):
         fits = True
-        yield from _apply(rules[1:], following)
+        yield from _apply(rules[1:], source, following)
     if rules[0].optional and not fits:
-        yield from _apply(rules[1:], step)
+        yield from _apply(rules[1:], source, step)
 
 
-def _steps(rule: Rule, step: _Step) -> Iterator[_Step]:
-    """What a rule makes of a text: one result a match, or one in all for `every`."""
-    try:
-        source = step.source
-    except (SyntaxError, ValueError):  # an earlier rule made nonsense of this script
-        return
+def _steps(rule: Rule, source: Source, step: _Step) -> Iterator[_Step]:
+    """What a rule makes of a script: one result a match, or one in all for `every`."""
     for pattern in rule.match:
         matches = [m for m in _in_scope(pattern, rule, source, step.bindings) if _holds(rule, m, source)]
-        if rule.every and matches:
-            yield from _acted_on_all(rule, matches, step)
-            return
-        for match in matches:
-            yield from _acted(rule, [match], step, match.bindings)
+        groups = [_outermost(matches, source)] if rule.every and matches else [[match] for match in matches]
+        for group in groups:
+            bindings = step.bindings if rule.every else group[0].bindings
+            try:
+                new = tuple(splice for match in group for splice in _splices(rule, match, source))
+            except _Unfit:
+                continue
+            if _disjoint(step.splices + new):
+                yield _Step(step.splices + new, bindings)
         if matches:
             return
+
+
+def _disjoint(splices: tuple[Splice, ...]) -> bool:
+    """Insertions may share a place; nothing may fall into what is replaced."""
+    return all(after[0] >= before[1] for before, after in pairwise(sorted(splices, key=lambda s: s[:2])))
+
+
+def _spliced(text: str, splices: tuple[Splice, ...]) -> str:
+    parts, end = [], 0
+    for start, stop, new in sorted(splices, key=lambda s: s[:2]):
+        parts += [text[end:start], new]
+        end = stop
+    return "".join([*parts, text[end:]])
 
 
 def _in_scope(pattern: str, rule: Rule, source: Source, bindings: Bindings) -> Iterator[Match]:
@@ -143,27 +163,13 @@ def _holds(rule: Rule, match: Match, source: Source) -> bool:
     return fits and not any(next(find(pattern, source, texts), None) for pattern in rule.unless)
 
 
-def _acted_on_all(rule: Rule, matches: list[Match], step: _Step) -> Iterator[_Step]:
+def _outermost(matches: list[Match], source: Source) -> list[Match]:
     """Matches inside other matches are left alone."""
     outer: list[Match] = []
-    for match in sorted(matches, key=lambda m: step.source.span(m.nodes[0])):
-        if not outer or step.source.span(match.nodes[0])[0] >= step.source.span(outer[-1].nodes[-1])[1]:
+    for match in sorted(matches, key=lambda m: source.span(m.nodes[0])):
+        if not outer or source.span(match.nodes[0])[0] >= source.span(outer[-1].nodes[-1])[1]:
             outer.append(match)
-    yield from _acted(rule, outer, step, step.bindings)
-
-
-def _acted(rule: Rule, matches: list[Match], step: _Step, bindings: Bindings) -> Iterator[_Step]:
-    try:
-        splices = [splice for match in matches for splice in _splices(rule, match, step.source)]
-    except _Unfit:
-        return
-    if not splices:
-        yield _Step(step.text, bindings)
-        return
-    text = step.text
-    for start, end, new in sorted(splices, reverse=True):
-        text = text[:start] + new + text[end:]
-    yield _Step(text, bindings)
+    return outer
 
 
 def _splices(rule: Rule, match: Match, source: Source) -> Iterator[Splice]:
@@ -233,51 +239,65 @@ def _indented(template: str, bindings: Bindings, indent: str, source: Source) ->
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
-def _with_top(text: str, recipe: Rewrite, before: Source) -> str:
-    """Adds helpers, constants and imports, from the bottom up."""
-    source = Source(text)
-    for block in reversed(_top_blocks(recipe, before)):
-        source = Source(_with_block(source, block))
-    for constant in reversed(recipe.constants):
-        source = Source(_with_constant(source, constant))
-    for statement in _needed_imports(source, recipe):
-        source = Source(_with_import(source, statement))
-    return source.text
+def _top(recipe: Rewrite, source: Source) -> Iterator[Splice]:
+    """What goes to the top of the script: imports, then constants, then helpers."""
+    imports = _last_import(source)
+    end_of_imports = _line(imports, imports, source)[2]
+    statements = _needed_imports(source, recipe)
+    if statements:
+        yield end_of_imports, end_of_imports, _lines(statements, source)
+    if recipe.constants:
+        yield _with_constants(recipe, source, end_of_imports)
+    blocks = _new_blocks(recipe, source)
+    if blocks:
+        start = _first_definition(source)
+        yield start, start, _lines([f"{block}\n\n" for block in blocks], source)
 
 
-def _top_blocks(recipe: Rewrite, before: Source) -> list[str]:
-    """The functions and classes of the helper that the script does not have yet, word for word."""
-    blocks = re.split(r"\n\n\n(?=\S)", recipe.helper.strip("\n")) if recipe.helper else []
-    text = before.text.replace("\r\n", "\n")
-    names = {block: re.sub(r"\A(?:@.*\n)*(?:class|def) (\w+)[\s\S]*", r"\1", block) for block in blocks}
-    new = [block for block in blocks if block not in text]
-    if any(names[block] in before.names() for block in new):
+def _lines(texts: Sequence[str], source: Source) -> str:
+    return "".join(f"{text}\n" for text in texts).replace("\n", source.newline)
+
+
+def _with_constants(recipe: Rewrite, source: Source, end_of_imports: int) -> Splice:
+    if {constant.partition("=")[0].strip() for constant in recipe.constants} & source.names:
         raise _Unfit
-    return new
-
-
-def _with_block(source: Source, block: str) -> str:
-    definitions = [n for n in source.tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    if not definitions:
-        raise _Unfit
-    _, start, _ = _line(definitions[0], definitions[0], source)
-    while (above := source.text[: max(0, start - 1)].rpartition("\n")[2]).startswith("#"):
-        start -= len(above) + 1
-    text = f"{block}\n\n\n".replace("\n", source.newline)
-    return source.text[:start] + text + source.text[start:]
-
-
-def _with_constant(source: Source, constant: str) -> str:
     body = source.tree.body
     first = next((i for i, n in enumerate(body) if isinstance(n, ast.FunctionDef | ast.ClassDef)), len(body))
     own = [n for n in body[:first] if isinstance(n, ast.Assign) and source.code(n.targets[0]).isupper()]
-    gap = "" if own else source.newline
-    anchor = own[-1] if own else _last_import(source)
-    _, _, end = _line(anchor, anchor, source)
-    return source.text[:end] + gap + constant + source.newline + source.text[end:]
+    if not own:
+        return end_of_imports, end_of_imports, source.newline + _lines(recipe.constants, source)
+    _, _, end = _line(own[-1], own[-1], source)
+    return end, end, _lines(recipe.constants, source)
+
+
+def _new_blocks(recipe: Rewrite, source: Source) -> list[str]:
+    """The functions and classes of the helper; what the script has already, word for word, is used."""
+    blocks = re.split(r"\n\n\n(?=\S)", recipe.helper) if recipe.helper else []
+    text = source.text.replace("\r\n", "\n")
+    new = {
+        re.sub(r"\A(?:@.*\n)*(?:class|def) (\w+)[\s\S]*", r"\1", b): b for b in blocks if f"{b}\n" not in text
+    }
+    if new.keys() & source.names:
+        raise _Unfit
+    return list(new.values())
+
+
+def _first_definition(source: Source) -> int:
+    """Where the first function or class begins, with the comments right above it."""
+    first = next((n for n in source.tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)), None)
+    if first is None:
+        raise _Unfit
+    _, start, _ = _line(first, first, source)
+    while (above := source.text[: max(0, start - 1)].rpartition("\n")[2]).startswith("#"):
+        start -= len(above) + 1
+    return start
 
 
 def _last_import(source: Source) -> ast.stmt:
@@ -287,16 +307,16 @@ def _last_import(source: Source) -> ast.stmt:
     return head[-1]
 
 
-def _needed_imports(source: Source, recipe: Rewrite) -> Iterator[str]:
-    used = {place.node.id for place in source.places(ast.Name) if isinstance(place.node, ast.Name)}
-    yield from (code for name, code in IMPORTS.items() if name in used and name not in source.modules)
-    yield from (code for code in recipe.imports if code not in source.text)
-
-
-def _with_import(source: Source, statement: str) -> str:
-    anchor = _last_import(source)
-    _, _, end = _line(anchor, anchor, source)
-    return source.text[:end] + statement + source.newline + source.text[end:]
+def _needed_imports(source: Source, recipe: Rewrite) -> list[str]:
+    """Imports of what the recipe writes; the short names of modules mean what they mean in patterns."""
+    actions = (t for r in recipe.rules for t in (r.replace or "", r.before, r.after, r.prepend, r.append))
+    text = "\n".join([recipe.helper, *recipe.constants, *actions])
+    used = [name for name in IMPORTS if re.search(rf"(?<![\w.]){name}\.", text)]
+    wrong = [name for name in used if source.modules.get(name, MODULES[name]) != MODULES[name]]
+    if wrong:
+        raise _Unfit
+    new = [IMPORTS[name] for name in used if name not in source.modules]
+    return new + [code for code in recipe.imports if code not in source.text]
 
 
 def check(recipe: Rewrite) -> None:
@@ -318,4 +338,6 @@ def check(recipe: Rewrite) -> None:
         for template in (rule.replace or "", rule.before, rule.after, rule.prepend, rule.append):
             missing = {name for _, name in METAVARIABLE.findall(template)} - bound
             if missing:
-                raise ValueError(f"rule {number}: expected metavariables bound before, found {sorted(missing)}")
+                raise ValueError(
+                    f"rule {number}: expected metavariables bound before, found {sorted(missing)}"
+                )
