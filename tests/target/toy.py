@@ -20,6 +20,7 @@ _NAME = "toy_script"
 
 TASKS = Path(autoresearch_rl.__file__).parent / "tasks"
 STDLIB = (TASKS / "stdlib" / "train.py").read_text(encoding="utf-8")
+MINIMAL = (Path(__file__).parent / "scripts" / "minimal_style.txt").read_text(encoding="utf-8")
 NANOGPT = (Path(__file__).parent / "scripts" / "nanogpt_style.txt").read_text(encoding="utf-8")
 
 
@@ -34,13 +35,15 @@ def small(source: str) -> str:
         "n_layer: int = 4": "n_layer: int = 2",
         "n_embd: int = 128": "n_embd: int = 32",
         "batch_size: int = 16": "batch_size: int = 8",
+        "dim=64": "dim=32",
+        "context=64": f"context={LENGTH}",
     }
     for large, little in sizes.items():
         source = source.replace(large, little)
     return source
 
 
-SCRIPTS = {"stdlib": small(STDLIB), "nanogpt": small(NANOGPT)}
+SCRIPTS = {"stdlib": small(STDLIB), "nanogpt": small(NANOGPT), "minimal": small(MINIMAL)}
 
 
 class Env:

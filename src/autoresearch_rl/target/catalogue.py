@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from autoresearch_rl.errors import ConfigurationError
@@ -55,9 +56,18 @@ class Recipe:
 @cache
 def catalogue() -> Mapping[str, Recipe]:
     """The recipes of this package by name, in alphabetical order."""
-    folder = resources.files("autoresearch_rl.target") / "recipes"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
-    return {f.name[:-5]: read_recipe(f.name[:-5], f.read_text(encoding="utf-8")) for f in files}
+    with resources.as_file(resources.files("autoresearch_rl.target") / "recipes") as folder:
+        return read_folder(folder)
+
+
+def read_folder(folder: Path) -> Mapping[str, Recipe]:
+    """The recipes of a folder by name, in alphabetical order; the place for a person's own.
+
+    Raises:
+        ConfigurationError: One of them is wrong; says which and why.
+    """
+    files = sorted(folder.glob("*.toml"))
+    return {file.stem: read_recipe(file.stem, file.read_text(encoding="utf-8")) for file in files}
 
 
 def read_recipe(name: str, text: str) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
@@ -67,13 +67,15 @@ class Recipes:
 
     Args:
         device: Type of the device that scripts train on; recipes that need another are left out.
+        recipes: Where they are from; the catalogue of this package unless given.
     """
 
     name = "recipes"
     operator = "recipe"
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._recipes = [r for r in catalogue().values() if r.needs in ("", device)]
+    def __init__(self, device: str = "cpu", recipes: Mapping[str, Recipe] | None = None) -> None:
+        known = catalogue() if recipes is None else recipes
+        self._recipes = [recipe for recipe in known.values() if recipe.needs in ("", device)]
 
     def candidates(self, script: Script, tried: Collection[str] = ()) -> list[Candidate]:
         """One candidate for each recipe that fits the script, each resulting script once.
