@@ -24,7 +24,7 @@ EXTRA = ["x = 1\n", "pass\n", "# é 🙂\n", "y = 2\r\n", "\n"]
 
 @st.composite
 def mutated(draw: st.DrawFn, source: str) -> str:
-    """Top-level statements stay whole lines: lines are inserted between them, repeated, dropped or swapped."""
+    """Lines are inserted, repeated, dropped or exchanged."""
     lines = split_lines(source)
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(lines)))

@@ -50,8 +50,9 @@ def test_line_ends_and_a_missing_last_one_are_the_scripts_own() -> None:
 
 def test_a_diff_with_wrong_numbers_and_prose() -> None:
     text = (
-        "Here:\n```diff\n--- a/train.py\n+++ b/train.py\n@@ -90,7 +1,1 @@ def x\n import torch\n\n-WIDTH = 64\n"
-        "+WIDTH = 65\n DEPTH = 4\n@@ ... @@\n     x = 1\n-    return x\n+    return 2 * x\n```\nDone.\n"
+        "Here:\n```diff\n--- a/train.py\n+++ b/train.py\n@@ -90,7 +1,1 @@ def x\n import torch\n\n"
+        "-WIDTH = 64\n+WIDTH = 65\n DEPTH = 4\n"
+        "@@ ... @@\n     x = 1\n-    return x\n+    return 2 * x\n```\nDone.\n"
     )
     assert result(text) == SOURCE.replace("64", "65").replace("return x", "return 2 * x")
 

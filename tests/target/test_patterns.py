@@ -4,10 +4,10 @@ import ast
 from pathlib import Path
 
 import pytest
+import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import toy
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.target.catalogue import catalogue, read_folder, read_recipe
 from autoresearch_rl.target.generators import Recipes
@@ -143,7 +143,8 @@ def test_a_later_rule_decides_which_match_of_an_earlier_one_counts() -> None:
     assert rewrite(Source(code), Rewrite(rules)) == code.replace("f(2)", "k(2)")
 
 
-GOOD = 'family = "a"\nsummary = "b"\nsource = "c"\n[prior]\nodds = 0.5\nevidence = "d"\n[[rule]]\nmatch = "f($X)"\n'
+HEAD = 'family = "a"\nsummary = "b"\nsource = "c"\n[prior]\nodds = 0.5\nevidence = "d"\n'
+GOOD = HEAD + '[[rule]]\nmatch = "f($X)"\n'
 
 
 @pytest.mark.parametrize(

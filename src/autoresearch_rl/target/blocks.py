@@ -2,8 +2,8 @@
 
 A change at the site `TEXT` replaces one run of lines by another. It is found by its `old` lines, which must
 occur exactly once; its `new` lines must occur exactly once in the result, so that it can be undone. An
-insertion carries a neighbouring line in both, a deletion one in `new`. So an edit made on one script applies to
-any other that still reads the same there.
+insertion carries a neighbouring line in both, a deletion one in `new`. So an edit made on one script applies
+to any other that still reads the same there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def locate(source: str, old: str) -> tuple[int, int]:
 
 
 def edit_between(before: str, after: str) -> Edit:
-    """The edit that makes `after` of `before`: few, disjoint changes of lines, each with as much context as it needs.
+    """The edit that makes `after` of `before`: disjoint changes with as few lines as they need.
 
     `apply(before, edit)` is `after`, and `apply(after, edit.inverse)` is `before`.
 
@@ -82,7 +82,7 @@ class _Hunk:
 
 
 def _widened(hunk: _Hunk, old: Sequence[str], new: Sequence[str], by: int = 0) -> _Hunk:
-    """With `by` more lines of context above, or below at the top; with none, only what an empty side needs."""
+    """With `by` more lines of context above, or below at the top; 0 means what an empty side needs."""
     by = by or int(hunk.a == hunk.b or hunk.c == hunk.d)
     above = min(by, hunk.a, hunk.c)
     if above:
@@ -111,7 +111,7 @@ def _is_unique(hunk: _Hunk, old: Sequence[str], new: Sequence[str]) -> bool:
 
 
 def nearest(lines: Sequence[str], wanted: Sequence[str]) -> str:
-    """Where the most similar lines stand and the first of them that differs; empty when nothing is similar."""
+    """Where the most similar lines stand, and which of them differs first; empty when nothing is similar."""
     size = len(wanted)
     windows = [list(lines[i : i + size]) for i in range(max(1, len(lines) - size + 1))]
     shared = [sum(_same(a, b) for a, b in zip(window, wanted, strict=False)) for window in windows]

@@ -11,8 +11,8 @@ A recipe file (TOML) holds:
     odds = 0.5               # log-odds that it helps, against an ordinary edit
     evidence = "..."         # where that number is from
 
-Scripts are written in different ways: a recipe may hold several `[[variant]]` tables with rules of their own, of
-which the first that fits is used.
+Scripts are written in different ways: a recipe may hold several `[[variant]]` tables with rules of their own,
+of which the first that fits is used.
 """
 
 from __future__ import annotations

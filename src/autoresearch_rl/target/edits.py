@@ -28,15 +28,16 @@ def apply(script: Script, edit: Edit) -> Script:
 
     `apply(apply(script, edit), edit.inverse).source == script.source` for every edit that is accepted.
 
-    A change at a named site exchanges a literal; one at the site `blocks.TEXT` exchanges whole lines. Both kinds
-    may stand in one edit, and all are located on `script`.
+    A change at a named site exchanges a literal; one at the site `blocks.TEXT` exchanges whole lines. Both
+    kinds may stand in one edit, and all are located on `script`.
 
     Raises:
-        EditError: A site or lines are missing, repeated or overlap, or do not read `old`; or the result does not
-            parse, or does not read `new` there, so that the edit could not be undone. Then nothing is changed.
+        EditError: A site or lines are missing, repeated or overlap, or do not read `old`; or the result does
+            not parse, or does not read `new` there, so that the edit could not be undone. Then nothing is
+            changed.
     """
-    result = _replaced(script, edit)
-    if _replaced(result, edit.inverse).source != script.source:
+    result = Script(_replaced(script, edit))
+    if _replaced(result, edit.inverse) != script.source:
         raise EditError("expected an edit that can be undone; give its lines more context")
     return result
 
@@ -46,12 +47,12 @@ def splice(source: str, replacements: list[tuple[Site, str]]) -> str:
     return _spliced(source, [(site.span, new) for site, new in replacements])
 
 
-def _replaced(script: Script, edit: Edit) -> Script:
+def _replaced(script: Script, edit: Edit) -> str:
     """Every change is located on `script` itself, so their order does not matter."""
     _check_repeats(edit)
     spans = [(_span(script, change), change) for change in edit.changes]
     _check_disjoint(spans)
-    return Script(_spliced(script.source, [(span, change.new) for span, change in spans]))
+    return _spliced(script.source, [(span, change.new) for span, change in spans])
 
 
 def _spliced(source: str, replacements: list[tuple[tuple[int, int], str]]) -> str:
@@ -91,9 +92,8 @@ def _check_disjoint(spans: list[tuple[tuple[int, int], Change]]) -> None:
     ordered = sorted(spans, key=lambda found: found[0])
     for (before, first), (after, second) in pairwise(ordered):
         if after[0] < before[1]:
-            raise EditError(
-                f"expected changes at disjoint places, found {_shown(first)} and {_shown(second)} that overlap"
-            )
+            found = f"{_shown(first)} and {_shown(second)}"
+            raise EditError(f"expected changes at disjoint places, found that {found} overlap")
 
 
 def _shown(change: Change) -> str:

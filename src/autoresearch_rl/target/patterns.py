@@ -1,7 +1,7 @@
 """Patterns of Python code: matched on syntax, whatever the spacing, the quotes or the imports' names.
 
-A pattern is Python source with metavariables. `$X` stands for one expression or one name (also an attribute, a
-parameter, a class), `$$ARGS` for the remaining arguments of a call, `...` for any number of arguments or
+A pattern is Python source with metavariables. `$X` stands for one expression or one name (also an attribute,
+a parameter, a class), `$$ARGS` for the remaining arguments of a call, `...` for any number of arguments or
 statements. A metavariable that stands twice must match the same code twice. `F`, `nn`, `torch` and `math`
 mean the modules of these names, however the script imports them.
 
@@ -277,11 +277,11 @@ class _Matcher:
             yield bindings
 
     def _call(self, pattern: ast.Call, node: ast.Call, bindings: Bindings) -> Iterator[Bindings]:
-        """Arguments by position match in order, those by keyword in any; a trailing `$$X` takes what is left."""
         for found in self.match(pattern.func, node.func, bindings):
             yield from self._arguments(pattern, node, found)
 
     def _arguments(self, pattern: ast.Call, node: ast.Call, bindings: Bindings) -> Iterator[Bindings]:
+        """By position in order, by keyword in any; a trailing `$$X` takes what is left."""
         positional = list(pattern.args)
         many = _many(positional[-1]) if positional else None
         if many is not None:

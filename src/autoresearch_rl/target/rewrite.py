@@ -1,8 +1,8 @@
 """Rewriting rules: what a recipe does to a script.
 
-A rule finds a pattern and acts on it; what its metavariables were bound to holds for the rules after it. All rules
-look at the original script, and none may touch what another has changed. Where a later rule finds nothing, the
-next match of an earlier one is tried, so the rules of a recipe fit together or none applies.
+A rule finds a pattern and acts on it; what its metavariables were bound to holds for the rules after it. All
+rules look at the original script, and none may touch what another has changed. Where a later rule finds
+nothing, the next match of an earlier one is tried, so the rules of a recipe fit together or none applies.
 """
 
 from __future__ import annotations
