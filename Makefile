@@ -15,7 +15,7 @@ run: $(VENV)/installed
 	$(VENV)/bin/autoresearch-rl run $(ARGS)
 
 test: check
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .

@@ -218,7 +218,7 @@ def test_a_sealed_score_without_a_sandbox_is_marked_though_the_study_had_one(
 
 
 def test_an_unknown_task_a_wrong_limit_and_a_wrong_name_are_told(tmp_path: Path) -> None:
-    one_line(call("run", "nowhere", cwd=tmp_path), 2, "no task 'nowhere'", "micro, stdlib")
+    one_line(call("run", "nowhere", cwd=tmp_path), 2, "no task 'nowhere'", "micro, nanochat, stdlib")
     one_line(call("run", "micro", "--trials", 0, cwd=tmp_path), 2, "trials must be positive")
     one_line(call("run", "micro", "--study", "../x", cwd=tmp_path), 2, "a study's name")
     one_line(call("run", "micro", "--policy", "magic", cwd=tmp_path), 2, "magic", "ppo")
