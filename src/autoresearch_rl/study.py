@@ -85,7 +85,7 @@ class Study:
         self.close()
 
     def close(self) -> None:
-        """Ends waiting sandboxes, closes the database and lets go of the study."""
+        """Closes the environment and the database, and lets go of the study."""
         self.resources.close()
 
     # --- Algorithm 1
@@ -95,7 +95,7 @@ class Study:
 
         Args:
             workers: trials that run at the same time.
-            limits: see `Limits`; without any, a study is perpetual.
+            limits: see `Limits`; without any, a study goes on until it has converged.
 
         Raises:
             AutoResearchError: the environment, the storage or the baseline failed; nothing told is lost.

@@ -119,8 +119,8 @@ def run(
     """Start a study, or go on with the one of that name, until there is a reason to stop.
 
     TASK is stdlib (default), micro, nanochat, or a folder with task.toml and train.py. Without a limit the
-    study is perpetual. Ctrl-C lets the running trial finish and ends; a second one ends at once. Either way,
-    the same command goes on where it stopped.
+    study goes on until it has converged; with --converged 0 it is perpetual. Ctrl-C lets the running trial
+    finish and ends; a second one ends at once. Either way, the same command goes on where it stopped.
     """
     from autoresearch_rl.interface.running import run_study
     from autoresearch_rl.judgement.termination import Limits, TerminationOracle
