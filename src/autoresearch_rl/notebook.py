@@ -15,6 +15,7 @@ from autoresearch_rl.records import Outcome, Trial, TrialKind, Verdict
 from autoresearch_rl.storage.journal import Journal
 from autoresearch_rl.storage.storage import Storage, StudyRecord
 from autoresearch_rl.target.edits import diff
+from autoresearch_rl.target.normal import normal_id
 from autoresearch_rl.target.workspace import Workspace
 
 
@@ -26,10 +27,10 @@ class Notebook:
         self.trials: list[Trial] = list(storage.trials(study))
         self.ledger = Ledger.replay(study.baseline, self.trials)
         self.ledger.enter(study.segment)
-        self.tried = {trial.script for trial in self.trials}
         self.journal = Journal(folder)
         self.workspace = Workspace(folder / "repo", study.name)
         self._sources: dict[str, str] = {}
+        self.tried = {normal_id(self.source(script)) for script in {trial.script for trial in self.trials}}
         self._write_derived()
 
     def source(self, script: str) -> str:
@@ -67,7 +68,7 @@ class Notebook:
         self._sources[trial.script] = source
         self.trials.append(trial)
         self.ledger.record(trial)
-        self.tried.add(trial.script)
+        self.tried.add(normal_id(source))
         self._write_derived(trial)
 
     def _write_derived(self, latest: Trial | None = None) -> None:

@@ -93,10 +93,31 @@ class Candidate:
     """An edit that could be tried now, with what its generator knows about it."""
 
     edit: Edit
-    generator: str  # "literals", ...
-    operator: str  # "scale", "step", "toggle", "choose"
+    generator: str  # "literals", "recipes", ...
+    operator: str  # "scale", "step", "toggle", "choose", ...
     direction: int  # -1 smaller, +1 larger, 0 neither
     magnitude: float  # |ln(new / old)| for numbers, 1.0 otherwise
+    topic: str = ""  # what it changes: the site's name when empty, else a recipe's, or a rule and a place
+    odds: float = 0.0  # log-odds that it helps, against an ordinary edit, as its generator sees it
+    parts: tuple[Candidate, ...] = ()  # of a compound one: the single ones that it is made of
+
+    @property
+    def singles(self) -> tuple[Candidate, ...]:
+        """The single candidates it consists of: itself, unless it is compound."""
+        return self.parts or (self,)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What it changes, for whoever keeps count."""
+        if self.parts:
+            return tuple(topic for part in self.parts for topic in part.topics)
+        return (self.topic,) if self.topic else tuple(change.site for change in self.edit.changes)
+
+    def __str__(self) -> str:
+        """Its topic where that says more than the lines it changes."""
+        if self.parts:
+            return " + ".join(map(str, self.parts))
+        return f"{self.generator}: {self.topic}" if self.topic else str(self.edit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +234,7 @@ class State:
     noise: float  # standard deviation of one measurement, bits per byte
     history: tuple[Trial, ...]
     candidates: tuple[Candidate, ...]
+    shares: Mapping[str, float] = field(default_factory=dict)  # of attention, by generator; none when empty
 
 
 def script_id(source: str) -> str:
@@ -228,11 +250,21 @@ def candidate_to_json(candidate: Candidate) -> dict[str, Any]:
         "operator": candidate.operator,
         "direction": candidate.direction,
         "magnitude": candidate.magnitude,
+        "topic": candidate.topic,
+        "odds": candidate.odds,
+        "parts": [candidate_to_json(part) for part in candidate.parts],
     }
 
 
 def candidate_from_json(row: Mapping[str, Any]) -> Candidate:
-    """Inverse of `candidate_to_json`."""
+    """Inverse of `candidate_to_json`; what earlier versions did not write has its default."""
     return Candidate(
-        Edit.from_json(row["edit"]), row["generator"], row["operator"], row["direction"], row["magnitude"]
+        Edit.from_json(row["edit"]),
+        row["generator"],
+        row["operator"],
+        row["direction"],
+        row["magnitude"],
+        row.get("topic", ""),
+        row.get("odds", 0.0),
+        tuple(map(candidate_from_json, row.get("parts", ()))),
     )

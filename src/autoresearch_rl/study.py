@@ -37,9 +37,11 @@ from autoresearch_rl.records import (
     TrialKind,
     Verdict,
 )
+from autoresearch_rl.target.agenda import Steering
 from autoresearch_rl.target.edits import apply, validate
-from autoresearch_rl.target.generators import Literals
+from autoresearch_rl.target.normal import normal_id
 from autoresearch_rl.target.script import Script
+from autoresearch_rl.target.space import full_space
 
 SETTLING = (StopReason.TRIALS, StopReason.NO_GAIN, StopReason.CONVERGED, StopReason.EXHAUSTED)
 """Reasons to stop that leave time to measure what leads once more."""
@@ -71,7 +73,8 @@ class Study:
         self.policy, self.seed, self.callbacks = policy, seed, list(callbacks)
         self.pruner = pruner
         self.on_progress: OnProgress = _nobody
-        self._generator = Literals()
+        self.space = full_space(environment.task.device, environment.task.script_bytes)
+        self.steering = Steering(notebook.folder / "program.md")
         self._in_flight: dict[int, Proposal] = {}
         self._watches: dict[int, Watch] = {}  # of what is in flight
         self._loop_seconds = 0.0
@@ -229,8 +232,9 @@ class Study:
 
     def _observe(self, script: Script) -> State | None:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
-        running = {proposal.script for proposal in self._in_flight.values()}
-        candidates = self._generator.candidates(script, self.notebook.tried | running)
+        running = {normal_id(proposal.source) for proposal in self._in_flight.values()}
+        agenda, history = self.steering.read(), tuple(self.trials)
+        candidates = self.space.candidates(script, self.notebook.tried | running, history, agenda)
         incumbent_bpb, baseline_bpb = self.ledger.mean(self.ledger.leader), self.ledger.baseline_bpb
         if not candidates or incumbent_bpb is None or baseline_bpb is None:
             return None
@@ -240,8 +244,9 @@ class Study:
             incumbent_bpb=incumbent_bpb,
             baseline_bpb=baseline_bpb,
             noise=self.ledger.noise.sd,
-            history=tuple(self.trials),
+            history=history,
             candidates=tuple(candidates),
+            shares=self.space.shares(agenda),
         )
 
     def _next_number(self) -> int:
@@ -365,7 +370,7 @@ class Study:
             trial.gain,
             trial.train_seconds,
             self.environment.task.seconds,
-            novelty(trial.edit, self.trials),
+            novelty(trial.candidate, self.trials) if trial.candidate else 0.0,
             losses(self.trials),
         )
 

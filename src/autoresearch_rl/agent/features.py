@@ -1,7 +1,7 @@
 """What the policy sees: numbers made from the state, all within [-1, 1] whatever the history holds.
 
-The history enters twice. Per candidate, as tallies of what was tried before at the same place (site and
-direction), the other way (opposite direction), the same site, and with the same operator. Per state, as a
+The history enters twice. Per candidate, as tallies of what was tried before at the same place (topic and
+direction), the other way (opposite direction), on the same topic, and with the same operator. Per state, as a
 context: the last `K_HISTORY` trials (PAPER.md, "The research MDP") and a summary of the best ever.
 
 Gains are divided by a robust scale of the study itself, so that one network serves tasks whose gains
@@ -36,8 +36,9 @@ from autoresearch_rl.records import Candidate, State, Verdict
 
 K_HISTORY = 32
 OPERATORS = ("scale", "step", "toggle", "choose")
+GENERATORS = ("literals", "grammar", "recipes", "recombination", "compound")
 
-# Name parts that say what a site governs. Four letters or more match as a prefix ("embed" matches
+# Name parts that say what a topic governs. Four letters or more match as a prefix ("embed" matches
 # "embedding"), fewer only as a whole word ("lr" must not match "lru").
 WORDS: dict[str, tuple[str, ...]] = {
     "lr": ("lr", "learning"),
@@ -60,7 +61,9 @@ WORDS: dict[str, tuple[str, ...]] = {
 
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-F_C = len(OPERATORS) + 1 + 4 + 4 * TALLY_FEATURES + len(WORDS) + 1  # the last: `prior.log_odds` / LIMIT
+F_C = (
+    len(OPERATORS) + 1 + len(GENERATORS) + 4 + 4 * TALLY_FEATURES + len(WORDS) + 1
+)  # the last: `prior.log_odds` / LIMIT
 F_S = 11
 
 FloatArray = npt.NDArray[np.float32]
@@ -77,7 +80,7 @@ class Observation:
 def encode(state: State, candidates: Sequence[Candidate]) -> Observation:
     """Arrays for the network, in the order of `candidates`.
 
-    An edit of several sites carries the average of what is known about each.
+    A compound edit carries the average of what is known about each.
 
     Args:
         state: Before the decision. Its own `candidates` are not looked at.
@@ -96,9 +99,9 @@ def encode(state: State, candidates: Sequence[Candidate]) -> Observation:
 
 
 @lru_cache(maxsize=4096)
-def site_words(site: str) -> tuple[float, ...]:
-    """For each entry of `WORDS`, 1.0 if a part of the site's name matches it, else 0.0."""
-    parts = [part.lower() for part in _NAME_PART.findall(site)]
+def topic_words(topic: str) -> tuple[float, ...]:
+    """For each entry of `WORDS`, 1.0 if a part of the topic's name matches it, else 0.0."""
+    parts = [part.lower() for part in _NAME_PART.findall(topic)]
     groups = WORDS.values()
     return tuple(float(any(_matches(part, word) for part in parts for word in words)) for words in groups)
 
@@ -108,36 +111,37 @@ def _matches(part: str, word: str) -> bool:
 
 
 def _candidate_row(candidate: Candidate, memory: Memory) -> list[float]:
-    sites = [change.site for change in candidate.edit.changes]
-    direction, now = candidate.direction, len(memory.events)
+    now = len(memory.events)
+    places = [(topic, single.direction) for single in candidate.singles for topic in single.topics]
     # Without a direction there is no opposite; the same tally twice would look like evidence.
-    other = [memory.at.get((s, -direction), UNTRIED) for s in sites] if direction else [UNTRIED]
+    other = [memory.at.get((t, -direction), UNTRIED) if direction else UNTRIED for t, direction in places]
     return [
-        *_kind(candidate, len(sites)),
-        *_mean([memory.at.get((s, direction), UNTRIED).row(now) for s in sites]),
+        *_kind(candidate),
+        *_mean([memory.at.get(place, UNTRIED).row(now) for place in places]),
         *_mean([tally.row(now) for tally in other]),
-        *_mean([memory.site.get(s, UNTRIED).row(now) for s in sites]),
-        *memory.operator.get(candidate.operator, UNTRIED).row(now),
-        *_words(sites),
+        *_mean([memory.topic.get(topic, UNTRIED).row(now) for topic, _ in places]),
+        *_mean([memory.operator.get(s.operator, UNTRIED).row(now) for s in candidate.singles]),
+        *_words([topic for topic, _ in places]),
         prior.log_odds(candidate, memory) / prior.LIMIT,
     ]
 
 
-def _words(sites: Sequence[str]) -> list[float]:
-    """Per entry of `WORDS`, whether any of the sites matches it."""
-    return [max(column) for column in zip((0.0,) * len(WORDS), *map(site_words, sites), strict=True)]
+def _words(topics: Sequence[str]) -> list[float]:
+    """Per entry of `WORDS`, whether any of the topics matches it."""
+    return [max(column) for column in zip((0.0,) * len(WORDS), *map(topic_words, topics), strict=True)]
 
 
-def _kind(candidate: Candidate, changes: int) -> list[float]:
+def _kind(candidate: Candidate) -> list[float]:
     one_hot = [float(candidate.operator == name) for name in OPERATORS]
     size = abs(candidate.magnitude)
     return [
         *one_hot,
         1.0 - sum(one_hot),
+        *(float(candidate.generator == name) for name in GENERATORS),
         float(candidate.direction < 0),
         float(candidate.direction > 0),
         0.0 if math.isnan(size) else size / (1.0 + size) if math.isfinite(size) else 1.0,
-        1.0 - 1.0 / max(1, changes),
+        1.0 - 1.0 / max(1, len(candidate.topics)),
     ]
 
 

@@ -64,7 +64,8 @@ class PPOAgent:
     def propose(self, state: State) -> Candidate:
         """See `Agent.propose`: sample from the policy over a slate that the prior has drawn."""
         memory = remember(state.history, gain_scale(state))
-        slate = draw_slate(state.candidates, SLATE, self._rng, lambda c: math.exp(log_odds(c, memory)))
+        weight = lambda candidate: math.exp(log_odds(candidate, memory))  # noqa: E731
+        slate = draw_slate(state.candidates, SLATE, self._rng, weight, state.shares)
         candidate, context, mask = _padded(state, slate)
         with torch.no_grad():
             log_probs, _ = self.network(candidate[None], context[None], mask[None])

@@ -19,25 +19,35 @@ MOMENTUM = math.log(3.0)  # once this direction was kept at this place
 MIRROR = math.log(6.0)  # once the other direction was clearly worse
 REPEAT = math.log(0.25)  # once this direction was tried without success
 CLEAR = 0.2  # a squashed effect: 1.2 times an ordinary one
+RECOMBINATION = "recombination"
 LIMIT = math.log(32.0)  # no odds are further from even
 
 
 def log_odds(candidate: Candidate, memory: Memory) -> float:
     """The logarithm of the odds of `candidate` against an untried number, within +-`LIMIT`."""
-    low, high = COARSE_STEPS
-    odds = BOLD if low <= candidate.magnitude <= high else 0.0
-    if candidate.operator not in ("scale", "step"):
-        odds += SWITCH
-    places = [(change.site, candidate.direction) for change in candidate.edit.changes]
-    odds += sum(_history(site, direction, memory) for site, direction in places) / max(1, len(places))
+    singles = candidate.singles
+    odds = sum(_single(single, memory) for single in singles) / len(singles)
+    if candidate.generator == RECOMBINATION:  # its history is why it is here
+        odds = candidate.odds
     return max(-LIMIT, min(LIMIT, odds))
 
 
-def _history(site: str, direction: int, memory: Memory) -> float:
-    same = memory.at.get((site, direction), UNTRIED)
+def _single(candidate: Candidate, memory: Memory) -> float:
+    low, high = COARSE_STEPS
+    odds = candidate.odds
+    if candidate.operator in ("scale", "step"):
+        odds += BOLD if low <= candidate.magnitude <= high else 0.0
+    elif candidate.operator in ("toggle", "choose"):
+        odds += SWITCH
+    topics = candidate.topics
+    return odds + sum(_history(topic, candidate.direction, memory) for topic in topics) / max(1, len(topics))
+
+
+def _history(topic: str, direction: int, memory: Memory) -> float:
+    same = memory.at.get((topic, direction), UNTRIED)
     if same.successes:
         return MOMENTUM
     if same.tries:
         return REPEAT
-    other = memory.at.get((site, -direction), UNTRIED) if direction else UNTRIED
+    other = memory.at.get((topic, -direction), UNTRIED) if direction else UNTRIED
     return MIRROR if other.measured and other.last_effect < -CLEAR else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,14 +14,14 @@ from autoresearch_rl.records import Candidate, State, Trial
 
 
 class RandomAgent:
-    """Uniform over sites, then over the candidates of the site. Never learns."""
+    """Draws by the shares of the generators and the odds that they give. Never learns."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
 
     def propose(self, state: State) -> Candidate:
         """See `Agent.propose`."""
-        return draw_slate(state.candidates, 1, self._rng)[0]
+        return draw_slate(state.candidates, 1, self._rng, lambda c: math.exp(c.odds), state.shares)[0]
 
     def learn(self, trial: Trial) -> Mapping[str, float]:
         """See `Agent.learn`; does nothing."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoresearch_rl.errors import ConfigurationError
-from autoresearch_rl.records import Change, Edit, Trial, TrialKind, Verdict
+from autoresearch_rl.records import Candidate, Trial, TrialKind, Verdict
 
 LAMBDA_EFF = 0.01  # bits per byte for the whole budget saved
 XI = 0.005  # bits per byte for an edit at a site never tried
@@ -89,24 +89,41 @@ def losses(history: Sequence[Trial]) -> tuple[float, ...]:
     return tuple(-gain for gain in gains if gain is not None and math.isfinite(gain) and gain < 0.0)
 
 
-def novelty(edit: Edit, history: Sequence[Trial]) -> float:
-    """How far `edit` is from anything explored before, in [0, 1].
+def novelty(candidate: Candidate, history: Sequence[Trial]) -> float:
+    """How far `candidate` is from anything explored before, in [0, 1].
 
     Per change `1 - 1 / (1 + d)`, the mirror image of the paper's `1 / (1 + d_edit)`, where d is the distance
     to the nearest value tried at the same site: `|ln(new / tried)|` for numbers of one sign, else 0 for the
-    same text and 1 for another; a site never tried scores 1. The mean over the changes of the edit.
+    same text and 1 for another; a site never tried scores 1. A structural edit is new once. The mean over all
+    that the candidate changes.
 
     Args:
-        edit: What is about to be tried.
+        candidate: What is about to be tried.
         history: Trials before it; whatever became of them, they count as tried.
     """
-    tried = [c for t in history if t.kind is TrialKind.EXPLORE for c in t.edit.changes]
-    scores = [_change_novelty(change, tried) for change in edit.changes]
+    tried = [
+        value
+        for t in history
+        if t.kind is TrialKind.EXPLORE and t.candidate
+        for value in _values(t.candidate)
+    ]
+    scores = [_novelty_at(topic, new, tried) for topic, new in _values(candidate)]
     return sum(scores) / len(scores) if scores else 0.0
 
 
-def _change_novelty(change: Change, tried: Sequence[Change]) -> float:
-    nearest = min((_distance(change.new, c.new) for c in tried if c.site == change.site), default=math.inf)
+def _values(candidate: Candidate) -> list[tuple[str, str]]:
+    """What is changed to what, by topic."""
+    values = []
+    for single in candidate.singles:
+        if single.topic:
+            values.append((single.topic, ""))
+        else:
+            values += [(change.site, change.new) for change in single.edit.changes]
+    return values
+
+
+def _novelty_at(topic: str, new: str, tried: Sequence[tuple[str, str]]) -> float:
+    nearest = min((_distance(new, value) for place, value in tried if place == topic), default=math.inf)
     return 1.0 - 1.0 / (1.0 + nearest)
 
 

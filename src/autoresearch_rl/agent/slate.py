@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.records import Candidate
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Topic = list[tuple[float, Candidate]]
 
 
 def equally(candidate: Candidate) -> float:
@@ -20,41 +24,49 @@ def draw_slate(
     size: int,
     rng: np.random.Generator,
     weight: Callable[[Candidate], float] = equally,
+    shares: Mapping[str, float] | None = None,
 ) -> list[Candidate]:
-    """Up to `size` distinct candidates: each draw takes a site, then one of its candidates.
+    """Up to `size` distinct candidates: each draw takes a generator, then a topic, then a candidate.
 
-    A site has the chance of its best candidate: one with many possible values (a float) would otherwise crowd
-    out one with few (a switch). Edits of several sites count as a site of their own.
+    A topic (a site, mostly) has the chance of its best candidate: one with many possible values (a float)
+    would otherwise crowd out one with few (a switch). Several topics at once count as a topic of their own.
 
     Args:
         candidates: all that can be tried.
         size: how many to draw.
         rng: advanced by each draw.
         weight: positive chance of a candidate, relative to others.
+        shares: positive chance of each generator; all are one when nothing is said.
 
     Raises:
         ConfigurationError: There are no candidates.
     """
     if not candidates:
         raise ConfigurationError("there is no candidate to choose from: stop the study as exhausted instead.")
-    groups: dict[tuple[str, ...], list[tuple[float, Candidate]]] = {}
+    pools: dict[str, dict[tuple[str, ...], _Topic]] = {}
     for candidate in candidates:
-        site = tuple(change.site for change in candidate.edit.changes)
-        groups.setdefault(site, []).append((weight(candidate), candidate))
-    sites = list(groups.values())
-    return [_draw(sites, rng) for _ in range(min(size, len(candidates)))]
+        pool = pools.setdefault(candidate.generator if shares else "", {})
+        pool.setdefault(candidate.topics, []).append((weight(candidate), candidate))
+    return [_draw(pools, shares or {}, rng) for _ in range(min(size, len(candidates)))]
 
 
-def _draw(sites: list[list[tuple[float, Candidate]]], rng: np.random.Generator) -> Candidate:
-    site = _choose([max(weight for weight, _ in candidates) for candidates in sites], rng)
-    _, candidate = sites[site].pop(_choose([weight for weight, _ in sites[site]], rng))
-    if not sites[site]:
-        del sites[site]
+def _draw(
+    pools: dict[str, dict[tuple[str, ...], _Topic]], shares: Mapping[str, float], rng: np.random.Generator
+) -> Candidate:
+    name = _choose({name: shares.get(name, 1.0) for name in pools}, rng)
+    pool = pools[name]
+    topic = _choose({topic: max(weight for weight, _ in found) for topic, found in pool.items()}, rng)
+    _, candidate = pool[topic].pop(_choose(dict(enumerate(w for w, _ in pool[topic])), rng))
+    if not pool[topic]:
+        del pool[topic]
+    if not pool:
+        del pools[name]
     return candidate
 
 
-def _choose(weights: Sequence[float], rng: np.random.Generator) -> int:
-    return int(rng.choice(len(weights), p=np.array(weights) / sum(weights)))
+def _choose(weights: Mapping[_Key, float], rng: np.random.Generator) -> _Key:
+    chances = np.array(list(weights.values()))
+    return list(weights)[int(rng.choice(len(chances), p=chances / chances.sum()))]
 
 
 def rng_from_state(state: Mapping[str, object]) -> np.random.Generator:

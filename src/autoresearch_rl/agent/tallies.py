@@ -1,7 +1,7 @@
 """The history, read once: what was tried where, how it went, and how long ago.
 
-One pass over the trials fills a tally per key (site and direction, site, operator), so that encoding a slate
-costs the same however long the study has run.
+One pass over the trials fills a tally per key (topic and direction, topic, operator), so that encoding
+a slate costs the same however long the study has run. A topic is a site, or what a structural edit changes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ TALLY_FEATURES = 7
 class Event:
     """One explored edit, reduced to what the tallies need."""
 
-    sites: tuple[str, ...]
-    operator: str
-    direction: int
+    parts: tuple[tuple[str, str, int], ...]  # topic, operator, direction of each single edit
     led: bool
     verdict: Verdict
     effect: float | None  # squashed gain, foreseen if it was pruned; None when nothing was measured
@@ -83,17 +81,18 @@ class Memory:
     events: list[Event]
     changed: int  # how many events came before the incumbent last changed
     at: dict[tuple[str, int], Tally] = field(default_factory=lambda: defaultdict(Tally))
-    site: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    topic: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     operator: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
     def fill(self) -> Memory:
         """Tally all events; returns itself."""
         for index, event in enumerate(self.events):
             fresh = index >= self.changed
-            self.operator[event.operator].add(event, index, fresh)
-            for site in event.sites:
-                self.site[site].add(event, index, fresh)
-                self.at[site, event.direction].add(event, index, fresh)
+            for operator in {operator for _, operator, _ in event.parts}:
+                self.operator[operator].add(event, index, fresh)
+            for topic, _, direction in event.parts:
+                self.topic[topic].add(event, index, fresh)
+                self.at[topic, direction].add(event, index, fresh)
         return self
 
 
@@ -121,9 +120,11 @@ def remember(history: Sequence[Trial], scale: float) -> Memory:
 def _event(trial: Trial, led: bool, scale: float) -> Event:
     candidate, gain = trial.candidate, _effect(trial)
     return Event(
-        sites=tuple(change.site for change in trial.edit.changes),
-        operator=candidate.operator if candidate else "",
-        direction=candidate.direction if candidate else 0,
+        parts=tuple(
+            (topic, single.operator, single.direction)
+            for single in (candidate.singles if candidate else ())
+            for topic in single.topics
+        ),
         led=led,
         verdict=trial.verdict,
         effect=None if gain is None else squash(gain, scale),

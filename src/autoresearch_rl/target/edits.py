@@ -15,6 +15,7 @@ from itertools import pairwise
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Change, Edit
 from autoresearch_rl.target.blocks import TEXT, locate, split_lines
+from autoresearch_rl.target.normal import Splice, spliced
 from autoresearch_rl.target.script import Script, Site, parse
 from autoresearch_rl.target.sites import line_at
 
@@ -42,9 +43,29 @@ def apply(script: Script, edit: Edit) -> Script:
     return result
 
 
-def splice(source: str, replacements: list[tuple[Site, str]]) -> str:
-    """`source` with the text of each site replaced. Sites never overlap."""
-    return _spliced(source, [(site.span, new) for site, new in replacements])
+def splices(script: Script, edit: Edit) -> list[Splice]:
+    """Where in `script` an edit puts what; nothing is checked but that each place is found.
+
+    Of changed lines only those that differ: neighbours that are there to find the place are left out, so
+    two edits beside each other do not collide.
+
+    Raises:
+        EditError: A site or lines are missing, repeated, or do not read `old`.
+    """
+    return [_narrowed(_span(script, change), change) for change in edit.changes]
+
+
+def _narrowed(span: tuple[int, int], change: Change) -> Splice:
+    if change.site != TEXT:
+        return *span, change.new
+    old, new = split_lines(change.old), split_lines(change.new)
+    shortest = min(len(old), len(new))
+    above = next((i for i in range(shortest) if old[i] != new[i]), shortest)
+    rest = shortest - above
+    below = next((i for i in range(rest) if old[-1 - i] != new[-1 - i]), rest)
+    start = span[0] + sum(map(len, old[:above]))
+    end = span[1] - sum(map(len, old[len(old) - below :]))
+    return start, end, "".join(new[above : len(new) - below])
 
 
 def _replaced(script: Script, edit: Edit) -> str:
@@ -52,13 +73,7 @@ def _replaced(script: Script, edit: Edit) -> str:
     _check_repeats(edit)
     spans = [(_span(script, change), change) for change in edit.changes]
     _check_disjoint(spans)
-    return _spliced(script.source, [(span, change.new) for span, change in spans])
-
-
-def _spliced(source: str, replacements: list[tuple[tuple[int, int], str]]) -> str:
-    for (start, end), new in sorted(replacements, reverse=True):
-        source = source[:start] + new + source[end:]
-    return source
+    return spliced(script.source, [(*span, change.new) for span, change in spans])
 
 
 def diff(before: str, after: str) -> str:

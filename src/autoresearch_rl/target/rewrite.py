@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 
+from autoresearch_rl.target.normal import Splice, spliced
 from autoresearch_rl.target.patterns import (
     IMPORTS,
     METAVARIABLE,
@@ -28,8 +29,6 @@ from autoresearch_rl.target.patterns import (
 )
 
 MAX_MATCHES = 20  # of one rule that are tried
-
-Splice = tuple[int, int, str]
 
 
 class _Unfit(Exception):
@@ -85,7 +84,7 @@ def rewrite(source: Source, recipe: Rewrite) -> str | None:
     step = next(_apply(recipe.rules, source, _Step(top, {})), None)
     if step is None:
         return None
-    text = _spliced(source.text, step.splices)
+    text = spliced(source.text, step.splices)
     try:
         ast.parse(text)
     except SyntaxError:
@@ -125,14 +124,6 @@ def _steps(rule: Rule, source: Source, step: _Step) -> Iterator[_Step]:
 def _disjoint(splices: tuple[Splice, ...]) -> bool:
     """Insertions may share a place; nothing may fall into what is replaced."""
     return all(after[0] >= before[1] for before, after in pairwise(sorted(splices, key=lambda s: s[:2])))
-
-
-def _spliced(text: str, splices: tuple[Splice, ...]) -> str:
-    parts, end = [], 0
-    for start, stop, new in sorted(splices, key=lambda s: s[:2]):
-        parts += [text[end:start], new]
-        end = stop
-    return "".join([*parts, text[end:]])
 
 
 def _in_scope(pattern: str, rule: Rule, source: Source, bindings: Bindings) -> Iterator[Match]:

@@ -12,6 +12,8 @@ import libcst as cst
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import script_id
+from autoresearch_rl.target.normal import Normal
+from autoresearch_rl.target.patterns import Source
 from autoresearch_rl.target.sites import Site, find_sites, line_at
 
 __all__ = ["MAX_DEPTH", "Script", "Site"]
@@ -54,6 +56,16 @@ class Script:
     def sites(self) -> Mapping[str, Site]:
         """Every site by name, in the order of the source."""
         return find_sites(self.source, self.tree)
+
+    @cached_property
+    def syntax(self) -> Source:
+        """Python's own syntax tree, with places: what patterns are matched on."""
+        return Source(self.source)
+
+    @cached_property
+    def normal(self) -> Normal:
+        """What is left of it when spacing and comments do not count."""
+        return Normal(self.syntax)
 
     def __repr__(self) -> str:
         return f"Script({self.id[:12]})"

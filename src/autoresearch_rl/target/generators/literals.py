@@ -1,17 +1,13 @@
-"""Where candidates come from: each generator looks at a script and names the edits that could be tried."""
+"""Single edits of one literal: numbers scaled or stepped, truth values toggled, choices exchanged."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
-from autoresearch_rl.records import Candidate, Change, Edit, script_id
-from autoresearch_rl.target.blocks import edit_between
-from autoresearch_rl.target.catalogue import Recipe, catalogue
-from autoresearch_rl.target.edits import LIMIT_BYTES, splice, validate
-from autoresearch_rl.target.patterns import Source
+from autoresearch_rl.records import Candidate, Change, Edit, Trial
 from autoresearch_rl.target.script import Script, Site
 from autoresearch_rl.target.sites import Kind
 
@@ -37,82 +33,23 @@ class Move:
 
 
 class Literals:
-    """Single edits of one literal: numbers scaled or stepped, truth values toggled, choices exchanged.
-
-    A number keeps its type, its sign and its way of writing.
-    """
+    """Every move at every site. A number keeps its type, its sign and its way of writing."""
 
     name = "literals"
+    share = 0.4
+    remembers = False
 
-    def candidates(self, script: Script, tried: Collection[str] = ()) -> list[Candidate]:
-        """Every single edit that gives a valid script, each resulting script once.
-
-        Args:
-            script: The script to edit; when it does not validate itself, there are no candidates.
-            tried: Ids of scripts that must not come up again.
-        """
-        if validate(script.source) is not None:
-            return []
-        seen = {script.id, *tried}
-        return [
-            Candidate(edit, self.name, move.operator, move.direction, move.magnitude)
-            for site in script.sites.values()
-            for move in moves(site)
-            if (edit := _fresh(script, site, move.new, seen)) is not None
-        ]
-
-
-class Recipes:
-    """Known advances of the catalogue, each applied as a whole; what they introduce are constants to tune.
-
-    Args:
-        device: Type of the device that scripts train on; recipes that need another are left out.
-        recipes: Where they are from; the catalogue of this package unless given.
-    """
-
-    name = "recipes"
-    operator = "recipe"
-
-    def __init__(self, device: str = "cpu", recipes: Mapping[str, Recipe] | None = None) -> None:
-        known = catalogue() if recipes is None else recipes
-        self._recipes = [recipe for recipe in known.values() if recipe.needs in ("", device)]
-
-    def candidates(self, script: Script, tried: Collection[str] = ()) -> list[Candidate]:
-        """One candidate for each recipe that fits the script, each resulting script once.
-
-        Args:
-            script: The script to edit; when it does not validate itself, there are no candidates.
-            tried: Ids of scripts that must not come up again.
-        """
-        return [candidate for _, candidate in self.proposals(script, tried)]
-
-    def proposals(self, script: Script, tried: Collection[str] = ()) -> Iterator[tuple[Recipe, Candidate]]:
-        """The candidates with the recipes that they are from, for whoever wants to know their prior odds."""
-        if validate(script.source) is not None:
-            return
-        seen, source = {script.id, *tried}, Source(script.source)
-        for recipe in self._recipes:
-            after = recipe.apply(source)
-            if after is None or script_id(after) in seen or len(after.encode("utf-8")) > LIMIT_BYTES:
-                continue
-            seen.add(script_id(after))
-            edit = edit_between(script.source, after)
-            yield recipe, Candidate(edit, self.name, self.operator, direction=0, magnitude=1.0)
+    def propose(self, script: Script, history: Sequence[Trial] = ()) -> Iterator[Candidate]:
+        """See `Generator.propose`."""
+        for site in script.sites.values():
+            for move in moves(site):
+                edit = Edit((Change(site.name, site.code, move.new),))
+                yield Candidate(edit, self.name, move.operator, move.direction, move.magnitude)
 
 
 def moves(site: Site) -> Iterator[Move]:
     """All moves at a site, some of which may give the same text."""
     return _MOVES[site.kind](site)
-
-
-def _fresh(script: Script, site: Site, new: str, seen: set[str]) -> Edit | None:
-    """The edit, unless its result was seen before. Literals stay literals, so only the size is checked."""
-    source = splice(script.source, [(site, new)])
-    identity = script_id(source)
-    if identity in seen or len(source.encode("utf-8")) > LIMIT_BYTES:
-        return None
-    seen.add(identity)
-    return Edit((Change(site.name, site.code, new),))
 
 
 def _float_moves(site: Site) -> Iterator[Move]:

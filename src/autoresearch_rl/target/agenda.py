@@ -1,0 +1,156 @@
+"""Steering: the front matter of `program.md`, by which a person rules what the agent may try.
+
+    +++
+    freeze = ["BATCH_SIZE", "schedule", "train.AdamW*"]
+    forbid = ["grammar", "recipes/muon"]
+    [weights]
+    recipes = 2.0
+    "literals/WIDTH" = 3.0
+    +++
+
+TOML between two lines of `+++`, at the top; what follows is prose.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from autoresearch_rl.errors import ConfigurationError
+from autoresearch_rl.records import Candidate
+from autoresearch_rl.target.script import Script
+
+FENCE = "+++"
+_KEYS = ("freeze", "forbid", "weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What a person has decided about the candidates; nothing, unless said otherwise."""
+
+    freeze: tuple[str, ...] = ()  # names of sites, functions and classes that stay as they are
+    forbid: tuple[str, ...] = ()  # generators, or `generator/topic`
+    weights: Mapping[str, float] = field(default_factory=dict)  # of the same; 1 where nothing is said
+
+    def frozen(self, script: Script) -> list[tuple[int, int]]:
+        """Start and end, in characters, of what must not change."""
+        return [span for name, span in _places(script) if any(_means(f, name) for f in self.freeze)]
+
+    def unmatched(self, script: Script) -> list[str]:
+        """One line for each name under `freeze` that means nothing in this script."""
+        names = [name for name, _ in _places(script)]
+        missing = [f for f in self.freeze if not any(_means(f, name) for name in names)]
+        return [f"program.md: nothing to freeze is called {f!r}{_hint(f, names)}" for f in missing]
+
+    def steer(self, candidate: Candidate) -> Candidate | None:
+        """The candidate with the odds that a person gave it; None when it is forbidden."""
+        names = [f"{s.generator}/{topic}" for s in candidate.singles for topic in s.topics]
+        names += [single.generator for single in candidate.singles]
+        if any(_matches(f, name) for f in self.forbid for name in (candidate.generator, *names)):
+            return None
+        weights = [w for f, w in self.weights.items() if "/" in f and any(_matches(f, n) for n in names)]
+        return replace(candidate, odds=candidate.odds + sum(map(math.log, weights))) if weights else candidate
+
+    def share(self, generator: str, share: float) -> float:
+        """The share of a generator, as a person has weighted it."""
+        return share * math.prod(w for f, w in self.weights.items() if _matches(f, generator))
+
+
+NOTHING_SAID = Agenda()
+
+
+def parse_agenda(text: str) -> Agenda:
+    """The agenda in the front matter of a text; an empty one where there is none.
+
+    Raises:
+        ConfigurationError: It is not TOML, or a key or value is not one that we know; one line.
+    """
+    lines = text.lstrip("\ufeff").splitlines()
+    if not lines or lines[0].strip() != FENCE:
+        return Agenda()
+    end = next((i for i, line in enumerate(lines[1:], 1) if line.strip() == FENCE), None)
+    if end is None:
+        raise ConfigurationError(f"program.md: the front matter has no end: add a line {FENCE}")
+    try:
+        table = tomllib.loads("\n".join(lines[1:end]))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"program.md: the front matter is not TOML: {error}") from error
+    if unknown := sorted(set(table) - set(_KEYS)):
+        raise ConfigurationError(f"program.md: expected {', '.join(_KEYS)}; found {unknown[0]!r}")
+    weights = table.get("weights", {})
+    return Agenda(_names(table, "freeze"), _names(table, "forbid"), _weights(weights))
+
+
+class Steering:
+    """The agenda of a running study: read again before each trial.
+
+    A slip of the pen must not end a night's work: the last agenda that could be read stays in force, and
+    `problem` says what is wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.problem = path, ""
+        self._text, self._agenda = "", Agenda()
+
+    def read(self) -> Agenda:
+        """The agenda as it is now."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            if text != self._text:
+                self._agenda = parse_agenda(text)
+            self._text, self.problem = text, ""
+        except FileNotFoundError:
+            self._text, self.problem, self._agenda = "", "", Agenda()
+        except (OSError, UnicodeDecodeError, ConfigurationError) as error:
+            self.problem = f"{error}; what it said before stays in force"
+        return self._agenda
+
+
+def _names(table: Mapping[str, object], key: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ConfigurationError(f"program.md: expected {key} = [names], found {value!r}")
+    return tuple(value)
+
+
+def _weights(table: object) -> dict[str, float]:
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"program.md: expected a table [weights], found {table!r}")
+    for name, weight in table.items():
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not number or not 0 < weight < math.inf:
+            raise ConfigurationError(
+                f"program.md: expected a positive weight for {name!r}, found {weight!r}; or forbid it"
+            )
+    return {name: float(weight) for name, weight in table.items()}
+
+
+def _places(script: Script) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Everything that has a name to freeze it by, and where it stands."""
+    for site in script.sites.values():
+        yield site.name, site.span
+    for kind in (ast.FunctionDef, ast.ClassDef):
+        for place in script.syntax.places(kind):
+            assert isinstance(place.node, kind)
+            yield ".".join([*place.scope, place.node.name]), script.syntax.span(place.node)
+
+
+def _means(pattern: str, name: str) -> bool:
+    """`BETAS` means `BETAS[0]`, too, and `Block` all that is inside."""
+    return _matches(pattern, name) or (name.startswith(pattern) and name[len(pattern)] in "[(.#")
+
+
+def _matches(pattern: str, name: str) -> bool:
+    regex = "".join(".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern))
+    return re.fullmatch(regex, name) is not None
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    close = get_close_matches(name, names, n=3)
+    return f"; did you mean {', '.join(close)}?" if close else ""

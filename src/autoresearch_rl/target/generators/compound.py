@@ -1,0 +1,77 @@
+"""Several edits at disjoint places in one trial.
+
+Single edits with keep and revert lose to classical optimisers when the baseline is far from good: many small
+gains are cheaper to take together than one by one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import exp
+
+from autoresearch_rl.errors import EditError
+from autoresearch_rl.records import Candidate, Edit
+from autoresearch_rl.target.blocks import TEXT, edit_between
+from autoresearch_rl.target.edits import splices
+from autoresearch_rl.target.normal import spliced
+from autoresearch_rl.target.script import Script
+
+NAME = "compound"
+SHARE = 0.25
+DRAWN = 48  # candidates at a time: there are far too many to name them all
+SIZES = (2, 2, 3, 4)  # how many edits at once, each as likely as it is often here
+
+
+def compounds(
+    script: Script, singles: Sequence[Candidate], shares: dict[str, float], seed: int
+) -> Iterator[Candidate]:
+    """Random sets of single candidates with disjoint places and topics.
+
+    Args:
+        script: what the single ones are for.
+        singles: what to draw from; a generator is drawn by its share, then a candidate by its odds.
+        shares: by generator, positive.
+        seed: same seed, same candidates.
+    """
+    dice = random.Random(seed)
+    pools: dict[str, list[Candidate]] = {}
+    for single in singles:
+        if not single.parts:
+            pools.setdefault(single.generator, []).append(single)
+    if not pools:
+        return
+    weights = {name: [exp(single.odds) for single in pool] for name, pool in pools.items()}
+    for _ in range(DRAWN):
+        names = dice.choices(list(pools), [shares[name] for name in pools], k=dice.choice(SIZES))
+        chosen = [dice.choices(pools[name], weights[name])[0] for name in names]
+        if joined := join(script, chosen, NAME, NAME):
+            yield joined
+
+
+def join(script: Script, parts: Sequence[Candidate], generator: str, operator: str) -> Candidate | None:
+    """One candidate of several; None where two concern the same topic or place.
+
+    Edits of literals stay edits of named sites. Where lines change, names may change with them, so then the
+    whole is an edit of lines.
+    """
+    singles = tuple(single for part in parts for single in part.singles)
+    topics = [topic for single in singles for topic in single.topics]
+    if len(set(topics)) < len(topics):
+        return None
+    try:
+        places = sorted(
+            (splice for single in singles for splice in splices(script, single.edit)), key=lambda s: s[:2]
+        )
+    except EditError:
+        return None
+    if any(after[0] < before[1] for before, after in pairwise(places)):
+        return None
+    changes = tuple(change for single in singles for change in single.edit.changes)
+    edit = Edit(changes)
+    if any(change.site == TEXT for change in changes):
+        edit = edit_between(script.source, spliced(script.source, places))
+    odds = sum(single.odds for single in singles) / len(singles)
+    magnitude = max(single.magnitude for single in singles)
+    return Candidate(edit, generator, operator, 0, magnitude, "", odds, singles)

@@ -1,0 +1,62 @@
+"""What was tried on another script, once more: near misses, edits that have lost their place, two at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, islice
+
+from autoresearch_rl.errors import EditError
+from autoresearch_rl.records import Candidate, Trial, TrialKind
+from autoresearch_rl.target.edits import splices
+from autoresearch_rl.target.generators.compound import join
+from autoresearch_rl.target.script import Script
+
+RETRIED = 24  # the best edits that still apply
+MERGED = 8  # of these, in pairs
+BEST, WORST = 1.0, -0.5  # log-odds of the best and of the last
+
+
+class Recombination:
+    """The best measured edits of the history that still apply to this script, and pairs of them.
+
+    What an edit gained was measured on the script of its time. On another it may gain again: a near miss
+    there, a keep whose leader was replaced, one part of a compound edit. Those that were tried on this very
+    script give nothing new, and `Space` drops them.
+    """
+
+    name = "recombination"
+    share = 0.1
+    remembers = True
+
+    def propose(self, script: Script, history: Sequence[Trial] = ()) -> Iterator[Candidate]:
+        """See `Generator.propose`."""
+        found = list(islice(self._again(script, history), RETRIED))
+        for rank, candidate in enumerate(found):
+            yield replace(candidate, odds=BEST + (WORST - BEST) * rank / RETRIED)
+        for pair in combinations(found[:MERGED], 2):
+            if merged := join(script, pair, self.name, "merge"):
+                yield merged
+
+    def _again(self, script: Script, history: Sequence[Trial]) -> Iterator[Candidate]:
+        """Edits that apply, from the largest gain to the smallest, each once."""
+        seen: set[object] = set()
+        for trial in sorted(_measured(history), key=lambda t: (-(t.gain or 0.0), t.number)):
+            assert trial.candidate is not None
+            # All of it, else what is left of it.
+            for candidate in (trial.candidate, *trial.candidate.parts):
+                if candidate.edit not in seen and _applies(script, candidate):
+                    seen.add(candidate.edit)
+                    yield replace(candidate, generator=self.name)
+                    break
+
+
+def _measured(history: Sequence[Trial]) -> list[Trial]:
+    return [t for t in history if t.kind is TrialKind.EXPLORE and t.candidate and t.gain is not None]
+
+
+def _applies(script: Script, candidate: Candidate) -> bool:
+    try:
+        return bool(splices(script, candidate.edit))
+    except EditError:
+        return False

@@ -1,0 +1,107 @@
+"""Scripts up to normal form: spacing, comments, quotes and ways of writing a number do not count.
+
+Two scripts of the same normal form are one experiment, so the second is never proposed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from autoresearch_rl.target.patterns import Source
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+Splice = tuple[int, int, str]
+"""Start and end in a text, in characters, and what to put there."""
+
+
+class Normal:
+    """The normal form of a script, and of scripts that differ from it in a few places.
+
+    A candidate mostly changes one statement at the top level (a class, a function, a constant): only that
+    one is parsed again, which is what makes 500 candidates a second possible.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._text = source.text
+        self._spans = [_span(node, source) for node in source.tree.body]
+        self._forms = [_form(node) for node in source.tree.body]
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the normal form."""
+        return _digest(self._forms)
+
+    def after(self, splices: Sequence[Splice]) -> str | None:
+        """The `id` of the text with these replacements; None when it does not parse."""
+        start, end = min(s[0] for s in splices), max(s[1] for s in splices)
+        first = next((i for i, span in enumerate(self._spans) if span[1] >= start), len(self._spans))
+        last = next((i for i, span in enumerate(self._spans) if span[0] > end), len(self._spans))
+        top = self._spans[first - 1][1] if first else 0
+        bottom = self._spans[last][0] if last < len(self._spans) else len(self._text)
+        moved = [(a - top, b - top, new) for a, b, new in splices]
+        forms = _forms(spliced(self._text[top:bottom], moved))
+        if forms is None:  # statements that share a line cannot be parsed alone
+            forms, first, last = _forms(spliced(self._text, splices)), 0, len(self._forms)
+        return None if forms is None else _digest([*self._forms[:first], *forms, *self._forms[last:]])
+
+
+def normal_id(source: str) -> str:
+    """SHA-256 of a script's normal form; of the text itself where it does not parse."""
+    forms = _forms(source)
+    return _digest([source] if forms is None else forms)
+
+
+def spliced(text: str, splices: Iterable[Splice]) -> str:
+    """A text with parts replaced. They do not overlap; insertions at one place keep their order."""
+    parts, end = [], 0
+    for start, stop, new in sorted(splices, key=lambda splice: splice[:2]):
+        parts += [text[end:start], new]
+        end = stop
+    return "".join([*parts, text[end:]])
+
+
+@lru_cache(maxsize=4096)
+def _forms(text: str) -> tuple[str, ...] | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a script's text deserves is no warning about this program
+            return tuple(map(_form, ast.parse(text).body))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _form(node: ast.stmt) -> str:
+    """A statement without docstrings, which are comments too; empty when it is nothing else."""
+    if _is_text(node):
+        return ""
+    if not isinstance(node, _DEFINITIONS):
+        return ast.dump(node)
+    documented = [n for n in ast.walk(node) if isinstance(n, _DEFINITIONS) and _is_text(n.body[0])]
+    kept = [n.body for n in documented]
+    for definition in documented:
+        definition.body = definition.body[1:]
+    form = ast.dump(node)
+    for definition, body in zip(documented, kept, strict=True):  # the tree belongs to others
+        definition.body = body
+    return form
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _span(node: ast.stmt, source: Source) -> tuple[int, int]:
+    start, end = source.span(node)
+    decorators = getattr(node, "decorator_list", [])
+    if decorators:
+        start = source.text.rindex("@", 0, source.span(decorators[0])[0] + 1)
+    return start, end
+
+
+def _digest(forms: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(filter(None, forms)).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,114 @@
+"""The space of edits: what all generators propose for a script, each result once, steered by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from autoresearch_rl.records import Candidate, Trial
+from autoresearch_rl.target.agenda import NOTHING_SAID, Agenda
+from autoresearch_rl.target.edits import LIMIT_BYTES, splices, validate
+from autoresearch_rl.target.generators import Generator
+from autoresearch_rl.target.generators.compound import NAME, SHARE, compounds
+from autoresearch_rl.target.generators.literals import Literals
+from autoresearch_rl.target.generators.recipes import Recipes
+from autoresearch_rl.target.generators.recombination import Recombination
+from autoresearch_rl.target.normal import Splice
+from autoresearch_rl.target.script import Script
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    candidate: Candidate
+    places: list[Splice]
+    result: str  # the normal form of the script that it gives
+
+
+class Space:
+    """All that could be tried on a script.
+
+    Args:
+        generators: where single candidates come from.
+        compound: whether sets of them are candidates, too.
+        limit_bytes: the largest script.
+    """
+
+    def __init__(
+        self, generators: Sequence[Generator], *, compound: bool = True, limit_bytes: int = LIMIT_BYTES
+    ) -> None:
+        self.generators, self._compound, self._limit = generators, compound, limit_bytes
+        self._known: tuple[str, list[_Found]] = (
+            "",
+            [],
+        )  # of the latest script, which mostly is the next, too
+
+    def candidates(
+        self,
+        script: Script,
+        tried: Collection[str] = (),
+        history: Sequence[Trial] = (),
+        agenda: Agenda = NOTHING_SAID,
+    ) -> list[Candidate]:
+        """What could be tried now, each resulting script once.
+
+        Args:
+            script: what edits are applied to; when it does not validate itself, there are no candidates.
+            tried: normal forms (`normal_id`) of scripts that must not come up again.
+            history: all trials of the study in order of completion.
+            agenda: what a person has frozen, forbidden and weighted.
+        """
+        if validate(script.source, self._limit) is not None:
+            return []
+        seen, frozen = {script.normal.id, *tried}, agenda.frozen(script)
+        found = [f for f in self._singles(script, history) if _is_open(f.places, frozen)]
+        fresh = list(_fresh(found, seen, agenda))
+        if not self._compound:
+            return fresh
+        # Another set each time, and the same after a restart.
+        seed = int(script.id[:8], 16) + len(history)
+        more = compounds(script, fresh, self.shares(agenda), seed)
+        return [*fresh, *_fresh(self._located(script, more), seen, agenda)]
+
+    def shares(self, agenda: Agenda = NOTHING_SAID) -> dict[str, float]:
+        """The share of attention of each generator, the sum of all being 1."""
+        shares = {g.name: agenda.share(g.name, g.share) for g in self.generators}
+        if self._compound:
+            shares[NAME] = agenda.share(NAME, SHARE)
+        return {name: share / sum(shares.values()) for name, share in shares.items()}
+
+    def _singles(self, script: Script, history: Sequence[Trial]) -> Iterator[_Found]:
+        if self._known[0] != script.id:
+            steady = (c for g in self.generators if not g.remembers for c in g.propose(script))
+            self._known = script.id, list(self._located(script, steady))
+        yield from self._known[1]
+        again = (c for g in self.generators if g.remembers for c in g.propose(script, history))
+        yield from self._located(script, again)
+
+    def _located(self, script: Script, candidates: Iterable[Candidate]) -> Iterator[_Found]:
+        """Those that give a script of a size that is allowed, with the places that they change."""
+        size = len(script.source.encode("utf-8"))
+        for candidate in candidates:
+            places = splices(script, candidate.edit)
+            grown = size + sum(len(new.encode("utf-8")) for _, _, new in places)
+            result = script.normal.after(places) if grown <= self._limit else None
+            if result is not None:
+                yield _Found(candidate, places, result)
+
+
+def full_space(device: str = "cpu", limit_bytes: int = LIMIT_BYTES) -> Space:
+    """All generators of this package, for scripts that train on a device of this type."""
+    generators: list[Generator] = [Literals(), Recipes(device), Recombination()]
+    return Space(generators, limit_bytes=limit_bytes)
+
+
+def _fresh(found: Iterable[_Found], seen: set[str], agenda: Agenda) -> Iterator[Candidate]:
+    """Each result once, as the agenda weighs it; `seen` is added to."""
+    for one in found:
+        if one.result not in seen and (candidate := agenda.steer(one.candidate)):
+            seen.add(one.result)
+            yield candidate
+
+
+def _is_open(places: Sequence[Splice], frozen: Sequence[tuple[int, int]]) -> bool:
+    """Whether nothing frozen is changed; what stands right before or behind it may be."""
+    return not any(start < closed[1] and end > closed[0] for start, end, _ in places for closed in frozen)
