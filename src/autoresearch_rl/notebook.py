@@ -84,5 +84,5 @@ class Notebook:
     def _message(self, trial: Trial) -> str:
         if trial.kind is TrialKind.REFERENCE:
             return f"Baseline: {trial.val_bpb:.4f} val_bpb"
-        edits = "; ".join(map(str, path(self.trials, trial)))
+        edits = "; ".join(step.what for step in path(self.trials, trial))
         return f"{edits}\n\nval_bpb {trial.val_bpb:.4f} ({trial.reason})"

@@ -63,6 +63,13 @@ class Change:
     old: str
     new: str
 
+    def __str__(self) -> str:
+        if "\n" not in self.old + self.new:
+            return f"{self.site}: {self.old} -> {self.new}"
+        new = [line.strip() for line in self.new.splitlines() if line not in self.old.splitlines()]
+        more = f" and {len(new) - 1} more lines" if len(new) > 1 else ""
+        return f"{self.site}: {new[0]}{more}" if new else f"{self.site}: lines deleted"
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -76,7 +83,7 @@ class Edit:
         return Edit(tuple(Change(c.site, c.new, c.old) for c in self.changes))
 
     def __str__(self) -> str:
-        return "; ".join(f"{c.site}: {c.old} -> {c.new}" for c in self.changes) or "no change"
+        return "; ".join(map(str, self.changes)) or "no change"
 
     def to_json(self) -> list[list[str]]:
         """`[[site, old, new], ...]`."""
@@ -130,7 +137,7 @@ class Proposal:
     source: str  # the text that will run
     edit: Edit
     seed: int
-    candidate: Candidate | None = None  # None for reference and confirm
+    candidate: Candidate | None = None  # None for reference runs
     confirms: int | None = None  # the trial that this one re-runs
     bar: float = math.inf  # bits per byte: a score below it may come to lead and is challenged thoroughly
     started: float = field(default_factory=time.time)
@@ -194,7 +201,7 @@ class Trial:
     parent: str  # the script the edit was applied to
     script: str  # the script that ran
     edit: Edit
-    candidate: Candidate | None  # None for reference and confirm
+    candidate: Candidate | None  # None for reference runs
     confirms: int | None  # the trial that this one re-runs
     seed: int
     verdict: Verdict
@@ -214,6 +221,11 @@ class Trial:
     probes: tuple[Probe, ...] = ()
     stop_at: float | None = None  # training seconds at which the pruner gave it up, obeyed or not
     forecast: float | None = None  # the val_bpb it foresaw then; rests on what the script itself reported
+
+    @property
+    def what(self) -> str:
+        """What it tries, in one line."""
+        return str(self.candidate or self.edit)
 
     @property
     def gain(self) -> float | None:

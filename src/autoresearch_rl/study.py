@@ -193,7 +193,9 @@ class Study:
         if script == self.ledger.incumbent:
             return self._propose(TrialKind.REFERENCE, script, source, Edit(()))
         made = origin(self.trials, script)
-        return self._propose(TrialKind.CONFIRM, made.parent, source, made.edit, confirms=made.number)
+        return self._propose(
+            TrialKind.CONFIRM, made.parent, source, made.edit, confirms=made.number, candidate=made.candidate
+        )
 
     def _ask_unproven(self) -> Proposal | None:
         """Once every edit of a leader has been tried, only its own worth is open."""
@@ -203,13 +205,15 @@ class Study:
 
     def _ask_rebase(self, number: int) -> Proposal | None:
         """Applies the edit of a trial that beat a former leader to the present one, and runs that."""
-        edit, leader = self.notebook.trial(number).edit, self.ledger.leader
+        former, leader = self.notebook.trial(number), self.ledger.leader
         source = self.notebook.source(leader)
         try:
-            edited, problem = apply(Script(source), edit).source, None
+            edited, problem = apply(Script(source), former.edit).source, None
         except EditError as error:
             edited, problem = source, str(error)
-        proposal = self._propose(TrialKind.CONFIRM, leader, edited, edit, confirms=number)
+        proposal = self._propose(
+            TrialKind.CONFIRM, leader, edited, former.edit, candidate=former.candidate, confirms=number
+        )
         if problem is None:
             return proposal
         self._record(proposal, Verdict.REJECTED, f"does not apply to the new leader: {problem}", None)

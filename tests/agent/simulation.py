@@ -77,7 +77,7 @@ class Bandit:
     def run(self, number: int, candidate: Candidate, history: Sequence[Trial]) -> Trial:
         gain = (0.02 if self.is_good(candidate) else -0.05) + 0.005 * float(self.rng.standard_normal())
         verdict = Verdict.KEEP if gain > 0.0 else Verdict.DISCARD
-        earned = reward(verdict, gain, 3.0, 3.0, novelty(candidate.edit, history), losses(history))
+        earned = reward(verdict, gain, 3.0, 3.0, novelty(candidate, history), losses(history))
         return make_trial(number, candidate, verdict, gain, earned)
 
 

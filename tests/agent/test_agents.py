@@ -11,12 +11,14 @@ from simulation import Bandit, make_candidate, make_state, make_trial, play
 
 from autoresearch_rl.agent import checkpoint
 from autoresearch_rl.agent.agents import POLICIES, make_agent
+from autoresearch_rl.agent.features import GENERATORS, OPERATORS
 from autoresearch_rl.agent.ppo import PPOConfig
 from autoresearch_rl.agent.ppo_agent import SLATE, PPOAgent
 from autoresearch_rl.agent.random_agent import RandomAgent
 from autoresearch_rl.agent.slate import draw_slate
 from autoresearch_rl.errors import ConfigurationError, StorageError
 
+UPWARDS = len(OPERATORS) + 1 + len(GENERATORS) + 1  # the feature "larger"
 METRICS = {"policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac", "explained_variance"}
 
 
@@ -161,7 +163,7 @@ def test_trials_may_complete_in_any_order():
     tensors, _ = checkpoint.unpack(agent.checkpoint())
 
     assert tensors["window.reward"].tolist() == [4.0, 2.0, 5.0, 0.0, 1.0, 3.0]
-    directions = tensors["window.candidate"][torch.arange(6), tensors["window.action"]][:, 6]
+    directions = tensors["window.candidate"][torch.arange(6), tensors["window.action"]][:, UPWARDS]
     assert directions.tolist() == [float(chosen[n].direction > 0) for n in (4, 2, 5, 0, 1, 3)]
 
 

@@ -8,13 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import BASELINE, INCUMBENT, Bandit, make_candidate, make_state, make_trial
 
-from autoresearch_rl.agent.features import F_C, F_S, K_HISTORY, OPERATORS, WORDS, encode, site_words
+from autoresearch_rl.agent.features import (
+    F_C,
+    F_S,
+    GENERATORS,
+    K_HISTORY,
+    OPERATORS,
+    WORDS,
+    encode,
+    topic_words,
+)
 from autoresearch_rl.agent.tallies import TALLY_FEATURES, gain_scale, squash
 from autoresearch_rl.records import TrialKind, Verdict
 
 # Where each group of features starts in a candidate's row.
 KIND = 0
-HERE = len(OPERATORS) + 1 + 4
+HERE = len(OPERATORS) + 1 + len(GENERATORS) + 4
 OPPOSITE = HERE + TALLY_FEATURES
 SITE = OPPOSITE + TALLY_FEATURES
 OPERATOR = SITE + TALLY_FEATURES
@@ -83,7 +92,7 @@ def test_everything_is_bounded_and_finite_whatever_the_history(history, slate, b
 def test_an_empty_history_leaves_only_what_the_candidate_says_of_itself():
     seen = row([], make_candidate(operator="step", direction=-1, magnitude=1.0))
 
-    assert seen[KIND:HERE].tolist() == [0, 1, 0, 0, 0, 1, 0, 0.5, 0]
+    assert seen[KIND:HERE].tolist() == [0, 1, 0, 0, 0, *[1, 0, 0, 0, 0], 1, 0, 0.5, 0]
     assert not seen[HERE:NAMES].any()
 
 
@@ -265,8 +274,8 @@ def test_what_is_not_a_number_says_nothing():
     ],
 )
 def test_words_of_a_sites_name(site, words):
-    assert {name for name, flag in zip(WORDS, site_words(site), strict=True) if flag} == words
-    assert row([], make_candidate(site))[NAMES:-1].tolist() == list(site_words(site))
+    assert {name for name, flag in zip(WORDS, topic_words(site), strict=True) if flag} == words
+    assert row([], make_candidate(site))[NAMES:-1].tolist() == list(topic_words(site))
 
 
 def test_a_long_history_is_encoded_fast():

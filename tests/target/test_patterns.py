@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.target.catalogue import catalogue, read_folder, read_recipe
-from autoresearch_rl.target.generators import Recipes
+from autoresearch_rl.target.generators.recipes import Recipes
 from autoresearch_rl.target.patterns import Bound, Source, fill, find
 from autoresearch_rl.target.rewrite import Rewrite, Rule, rewrite
 from autoresearch_rl.target.script import Script
@@ -167,7 +167,7 @@ def test_a_wrong_recipe_says_what_is_wrong(text: str, reason: str) -> None:
 def test_a_persons_own_recipes(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(GOOD.replace("f($X)", "F.gelu($X)") + 'replace = "F.silu($X)"\n')
     recipes = read_folder(tmp_path)
-    assert [str(c.edit) for c in Recipes(recipes=recipes).candidates(Script(toy.STDLIB))] != []
+    assert [c.topic for c in Recipes(recipes=recipes).propose(Script(toy.STDLIB))] == ["mine"]
 
 
 def test_the_catalogue_is_complete() -> None:

@@ -1,9 +1,9 @@
 """Every recipe on two differently written scripts: it applies, trains, stays causal, and inverts exactly."""
 
 import re
-import time
 from collections.abc import Callable
 from functools import cache
+from itertools import chain
 
 import pytest
 import torch
@@ -13,9 +13,11 @@ from torch import nn
 from autoresearch_rl.records import Edit
 from autoresearch_rl.target.catalogue import catalogue
 from autoresearch_rl.target.edits import apply, validate
-from autoresearch_rl.target.generators import Literals, Recipes
+from autoresearch_rl.target.generators.literals import Literals
+from autoresearch_rl.target.generators.recipes import Recipes
 from autoresearch_rl.target.patterns import Source
 from autoresearch_rl.target.script import Script
+from autoresearch_rl.target.space import Space, full_space
 
 # Where a recipe has nothing to do, or its pattern is not there. Everything else fits all three scripts.
 UNFIT = {
@@ -141,7 +143,7 @@ def test_known_advances_are_one_edit_away_and_run(advance: str, script: str) -> 
 
 @cache
 def all_edits(script: Script) -> list[Edit]:
-    return [c.edit for c in Literals().candidates(script) + Recipes().candidates(script)]
+    return [c.edit for c in chain(Literals().propose(script), Recipes().propose(script))]
 
 
 def shown(edit: Edit) -> str:
@@ -151,24 +153,26 @@ def shown(edit: Edit) -> str:
 @pytest.mark.parametrize("script", [toy.STDLIB, toy.NANOGPT], ids=["stdlib", "nanogpt"])
 def test_candidates_apply_invert_and_are_not_proposed_twice(script: str) -> None:
     before = Script(script)
-    found = Recipes().candidates(before)
+    space = Space([Recipes()], compound=False)
+    found = space.candidates(before)
     results = [apply(before, candidate.edit) for candidate in found]
     assert len(found) >= 60
     assert len({result.id for result in results} | {before.id}) == len(found) + 1
     for candidate, result in zip(found, results, strict=True):
         assert validate(result.source) is None
         assert apply(result, candidate.edit.inverse).source == script
-    assert {(c.generator, c.operator, c.direction, c.magnitude) for c in found} == {
-        ("recipes", "recipe", 0, 1.0)
-    }
-    tried = {result.id for result in results[::2]}
-    assert Recipes().candidates(before, tried) == found[1::2]
+    assert {(c.generator, c.direction, c.magnitude) for c in found} == {("recipes", 0, 1.0)}
+    assert [(c.topic, c.operator, c.odds) for c in found] == [
+        (r.name, r.family, r.odds) for r in map(catalogue().get, (c.topic for c in found)) if r
+    ]
+    tried = {result.normal.id for result in results[::2]}
+    assert space.candidates(before, tried) == found[1::2]
 
 
 def test_knobs_become_sites_of_the_literals() -> None:
     before = Script(toy.STDLIB)
-    for recipe, candidate in Recipes("cuda").proposals(before):
-        new = set(apply(before, candidate.edit).sites)
+    for candidate in Recipes("cuda").propose(before):
+        recipe, new = catalogue()[candidate.topic], set(apply(before, candidate.edit).sites)
         for variant in recipe.variants[:1]:
             assert {constant.partition(" =")[0] for constant in variant.constants} <= new, recipe.name
 
@@ -204,18 +208,9 @@ def scaled_by(factor: float) -> Callable[[object, dict[str, float]], dict[str, f
 
 
 def test_a_script_that_does_not_validate_has_no_candidates() -> None:
-    assert Recipes().candidates(Script("x = 1\n")) == []
+    assert full_space().candidates(Script("x = 1\n")) == []
 
 
 def test_recipes_that_need_another_device_are_left_out() -> None:
-    names = {recipe.name for recipe, _ in Recipes().proposals(Script(toy.STDLIB))}
-    assert "compile" not in names
-    assert "compile" in {recipe.name for recipe, _ in Recipes("cuda").proposals(Script(toy.STDLIB))}
-
-
-@pytest.mark.parametrize("script", [toy.STDLIB, toy.NANOGPT], ids=["stdlib", "nanogpt"])
-def test_literals_and_recipes_together_take_less_than_a_second(script: str) -> None:
-    started = time.process_time()
-    found = Literals().candidates(Script(script)) + Recipes().candidates(Script(script))
-    assert time.process_time() - started < 1.0
-    assert len(found) > 150
+    assert "compile" not in {c.topic for c in Recipes().propose(Script(toy.STDLIB))}
+    assert "compile" in {c.topic for c in Recipes("cuda").propose(Script(toy.STDLIB))}

@@ -22,8 +22,9 @@ from autoresearch_rl.agent.tallies import remember
 from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.records import Candidate, Change, Edit, State, Verdict
 from autoresearch_rl.target.edits import apply
-from autoresearch_rl.target.generators import Literals
+from autoresearch_rl.target.generators.literals import Literals
 from autoresearch_rl.target.script import Script
+from autoresearch_rl.target.space import Space
 
 TRAIN = "\ndef train(env):\n    return env\n"
 
@@ -101,11 +102,12 @@ def search(
     script: Script, value: Callable[[str], float], noise: float, seed: int, choose: Choice = any_of
 ) -> list[Script]:
     """Our loop, leading with every lower measurement: all leaders, until no edit is left untried."""
-    dice, tried, leaders = np.random.default_rng(seed), {script.id}, [script]
+    dice, tried, leaders = np.random.default_rng(seed), {script.normal.id}, [script]
+    space = Space([Literals()], compound=False)
     best = value(script.source) + noise * dice.standard_normal()
-    while found := Literals().candidates(leaders[-1], tried):
+    while found := space.candidates(leaders[-1], tried):
         edited = apply(leaders[-1], choose(found, dice).edit)
-        tried.add(edited.id)
+        tried.add(edited.normal.id)
         measured = value(edited.source) + noise * dice.standard_normal()
         if measured < best:
             best = measured
@@ -299,7 +301,8 @@ def test_at_the_widest_odds_the_first_draw_is_as_rare_as_the_bound_says() -> Non
 
 def test_the_figures_of_the_page_are_those_of_stdlib() -> None:
     """When this fails because a task or the prior has changed, change the page."""
-    found = Literals().candidates(Script(load_task("stdlib").baseline.read_text("utf-8")))
+    space = Space([Literals()], compound=False)
+    found = space.candidates(Script(load_task("stdlib").baseline.read_text("utf-8")))
     sites: dict[str, list[float]] = {}
     for c in found:
         sites.setdefault(c.edit.changes[0].site, []).append(math.exp(prior.log_odds(c, remember((), 1.0))))

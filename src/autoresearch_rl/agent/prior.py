@@ -34,10 +34,8 @@ def log_odds(candidate: Candidate, memory: Memory) -> float:
 
 def _single(candidate: Candidate, memory: Memory) -> float:
     low, high = COARSE_STEPS
-    odds = candidate.odds
-    if candidate.operator in ("scale", "step"):
-        odds += BOLD if low <= candidate.magnitude <= high else 0.0
-    elif candidate.operator in ("toggle", "choose"):
+    odds = candidate.odds + (BOLD if low <= candidate.magnitude <= high else 0.0)
+    if candidate.operator in ("toggle", "choose"):
         odds += SWITCH
     topics = candidate.topics
     return odds + sum(_history(topic, candidate.direction, memory) for topic in topics) / max(1, len(topics))

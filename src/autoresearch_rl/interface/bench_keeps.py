@@ -59,7 +59,7 @@ def bench_keeps(home: Path, name: str | None, seeds: int, sandbox: str) -> dict[
     rows = [
         {
             "trial": keep.number,
-            "edits": "; ".join(map(str, path(trials, keep))),
+            "edits": "; ".join(step.what for step in path(trials, keep)),
             "kept_at": keep.val_bpb,
             "runs": after,
             "gain": paired_difference(before, after),

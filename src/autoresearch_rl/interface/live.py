@@ -104,7 +104,7 @@ def trial_line(trial: Trial) -> str:
     """One line about a trial."""
     score = f"{trial.val_bpb:.4f}" if trial.val_bpb is not None else "-"
     gain = f"{trial.gain:+.4f}" if trial.gain is not None else ""
-    what = str(trial.edit) if trial.edit.changes else "the best script as it is"
+    what = trial.what if trial.edit.changes else "the best script as it is"
     if trial.confirms is not None:
         what = f"again #{trial.confirms}: {what}"
     why = "" if trial.verdict.evaluated else f"  ({trial.reason})"

@@ -93,8 +93,8 @@ def _annotate(axes: object, trials: Sequence[Trial]) -> None:
 
 def _label(trials: Sequence[Trial], kept: Trial) -> str:
     """The last edit of a keep, and how many more it rests on."""
-    edits = lineage(trials, kept)
-    return str(edits[-1])[:48] + (f" and {len(edits) - 1} more" if edits[1:] else "")
+    steps = lineage(trials, kept)
+    return steps[-1].what[:48] + (f" and {len(steps) - 1} more" if steps[1:] else "")
 
 
 def _save(figure: object, path: Path) -> None:

@@ -195,6 +195,7 @@ def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
         "val_bpb": trial.val_bpb,
         "incumbent_bpb": trial.incumbent_bpb,
         "gain": trial.gain,
+        "what": trial.what,
         "edit": trial.edit.to_json(),
         "confirms": trial.confirms,
         "seed": trial.seed,
@@ -231,6 +232,7 @@ def render_trial(facts: Mapping[str, Any]) -> str:
     again = f", again #{facts['confirms']}" if facts["confirms"] is not None else ""
     lines = [
         f"trial {facts['trial']} of study {facts['study']} ({facts['kind']}{again}), {facts['started']}",
+        f"tries    {facts['what']}",
         f"verdict  {facts['verdict']}: {facts['reason']}",
         f"val_bpb  {_bpb(facts['val_bpb'])}{_doubt([facts['sandbox']])}{gain}; reward {facts['reward']:+.4f}",
         *_checked(facts),
@@ -287,7 +289,7 @@ def best_facts(home: Path, name: str | None) -> dict[str, Any]:
         "baseline_bpb": ledger.baseline_bpb,
         "noise_bpb": ledger.noise.sd if ledger.noise.df else None,
         "untrusted": any("UNTRUSTED" in trial.sandbox for trial in trials),
-        "keeps": [[t.number, "; ".join(map(str, path(trials, t))), t.val_bpb] for t in keeps],
+        "keeps": [[t.number, "; ".join(step.what for step in path(trials, t)), t.val_bpb] for t in keeps],
         "branch": f"autoresearch/{study.name}",
         "repository": str(home / study.name / "repo"),
         "source": source,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoresearch_rl.records import Edit, Trial, Verdict
+from autoresearch_rl.records import Trial, Verdict
 
 
 def origin(trials: Sequence[Trial], script: str) -> Trial:
@@ -16,8 +16,8 @@ def origin(trials: Sequence[Trial], script: str) -> Trial:
     return next(trial for trial in trials if trial.script == script)
 
 
-def path(trials: Sequence[Trial], kept: Trial) -> tuple[Edit, ...]:
-    """The edits that lead from the incumbent before to a kept trial's script, oldest first.
+def path(trials: Sequence[Trial], kept: Trial) -> tuple[Trial, ...]:
+    """The trials whose edits lead from the incumbent before to a kept trial's script, oldest first.
 
     Args:
         trials: of the study in order of completion, at least those up to `kept`.
@@ -25,8 +25,8 @@ def path(trials: Sequence[Trial], kept: Trial) -> tuple[Edit, ...]:
     """
     before = trials[: trials.index(kept)]
     incumbents = {trial.script for trial in before if trial.verdict is Verdict.KEEP}
-    edits, parent = [kept.edit], kept.parent
-    while parent not in incumbents and (made := origin(trials, parent)).parent != parent:
-        edits.append(made.edit)
-        parent = made.parent
-    return tuple(reversed(edits))
+    made, parent = [kept], kept.parent
+    while parent not in incumbents and (step := origin(trials, parent)).parent != parent:
+        made.append(step)
+        parent = step.parent
+    return tuple(reversed(made))

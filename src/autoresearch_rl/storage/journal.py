@@ -127,7 +127,7 @@ def _result_line(trial: Trial, commit: str | None) -> str:
 
 
 def _description(trial: Trial) -> str:
-    words = str(trial.edit)
+    words = trial.what
     if trial.kind is TrialKind.REFERENCE:
         words = "measured again" if trial.number else "baseline"
     if "UNTRUSTED" in trial.sandbox:

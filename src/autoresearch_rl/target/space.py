@@ -77,12 +77,13 @@ class Space:
         return {name: share / sum(shares.values()) for name, share in shares.items()}
 
     def _singles(self, script: Script, history: Sequence[Trial]) -> Iterator[_Found]:
+        # Whoever remembers comes first: of two that propose the same it is the one that knows more.
+        again = (c for g in self.generators if g.remembers for c in g.propose(script, history))
+        yield from self._located(script, again)
         if self._known[0] != script.id:
             steady = (c for g in self.generators if not g.remembers for c in g.propose(script))
             self._known = script.id, list(self._located(script, steady))
         yield from self._known[1]
-        again = (c for g in self.generators if g.remembers for c in g.propose(script, history))
-        yield from self._located(script, again)
 
     def _located(self, script: Script, candidates: Iterable[Candidate]) -> Iterator[_Found]:
         """Those that give a script of a size that is allowed, with the places that they change."""

@@ -1,0 +1,163 @@
+"""All generators together: valid, new, reversible, quick; compound edits and edits of the past."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+import toy
+
+from autoresearch_rl.records import Candidate, Change, Edit, Trial, TrialKind, Verdict
+from autoresearch_rl.target.blocks import TEXT, edit_between
+from autoresearch_rl.target.edits import apply, splices, validate
+from autoresearch_rl.target.generators.compound import compounds, join
+from autoresearch_rl.target.normal import normal_id, spliced
+from autoresearch_rl.target.script import Script
+from autoresearch_rl.target.space import full_space
+
+SCRIPTS = [Script(text) for text in toy.SCRIPTS.values()]
+STDLIB = Script(toy.STDLIB)
+
+
+def explored(number: int, candidate: Candidate, gain: float | None, parent: Script = STDLIB) -> Trial:
+    """A trial of `candidate` on `parent`, measured unless there is no gain."""
+    return Trial(
+        number=number,
+        kind=TrialKind.EXPLORE,
+        parent=parent.id,
+        script="",
+        edit=candidate.edit,
+        candidate=candidate,
+        confirms=None,
+        seed=0,
+        verdict=Verdict.CRASH if gain is None else Verdict.DISCARD,
+        reason="",
+        incumbent_bpb=4.0,
+        val_bpb=None if gain is None else 4.0 - gain,
+        reward=0.0,
+        train_seconds=1.0,
+        wall_seconds=1.0,
+        peak_memory_mb=1.0,
+        sandbox="none",
+        started=0.0,
+        seconds={},
+    )
+
+
+def of(space: list[Candidate], generator: str) -> list[Candidate]:
+    return [c for c in space if c.generator == generator]
+
+
+def literal(site: str, old: str, new: str) -> Candidate:
+    return Candidate(Edit((Change(site, old, new),)), "literals", "scale", 1, 0.7)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=list(toy.SCRIPTS))
+def test_every_candidate_applies_inverts_validates_and_is_new(script: Script) -> None:
+    found = full_space().candidates(script)
+    assert len(found) > 130
+    assert {c.generator for c in found} >= {"literals", "recipes", "compound"}
+    results = {script.normal.id}
+    for candidate in random.Random(5).sample(found, 60):
+        result = apply(script, candidate.edit)
+        assert result.normal.id not in results
+        assert validate(result.source) is None
+        assert apply(result, candidate.edit.inverse).source == script.source
+        results.add(result.normal.id)
+
+
+def test_what_was_tried_never_comes_up_again_however_it_is_written() -> None:
+    space = full_space()
+    found = space.candidates(STDLIB)
+    tried = [spliced(STDLIB.source, splices(STDLIB, c.edit)).replace("# model", "# the model") for c in found]
+    again = space.candidates(STDLIB, {normal_id(source) for source in tried})
+    assert {c.generator for c in again} <= {"compound"}  # of which there are always more
+
+
+def test_candidates_are_the_same_again_and_compound_ones_change_with_the_history() -> None:
+    first, second = full_space(), full_space()
+    assert first.candidates(STDLIB) == second.candidates(STDLIB) == first.candidates(STDLIB)
+    history = [explored(1, literal("WIDTH", "128", "256"), None)]
+    before, after = (of(first.candidates(STDLIB, (), h), "compound") for h in ([], history))
+    assert not set(before) & set(after)
+
+
+def test_shares_add_up() -> None:
+    shares = full_space().shares()
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert min(shares.values()) > 0.02
+
+
+# --- compound edits
+
+
+def test_a_compound_edit_does_what_its_parts_do() -> None:
+    singles = of(full_space().candidates(STDLIB), "recipes") + of(full_space().candidates(STDLIB), "literals")
+    found = list(compounds(STDLIB, singles, {"recipes": 1.0, "literals": 1.0}, seed=3))
+    sizes = Counter(len(c.parts) for c in found)
+    assert set(sizes) == {2, 3, 4}
+    assert len(found) >= 24
+    for candidate in found:
+        assert len(set(candidate.topics)) == len(candidate.topics)
+        result = apply(STDLIB, candidate.edit).source
+        new = [text for part in candidate.parts for _, _, text in splices(STDLIB, part.edit)]
+        assert all(text in result for text in new), str(candidate)
+
+
+def test_literals_stay_named_sites_when_joined_and_lines_make_lines() -> None:
+    width, batch = literal("WIDTH", "128", "256"), literal("BATCH_SIZE", "16", "8")
+    joined = join(STDLIB, [width, batch], "compound", "compound")
+    assert joined is not None
+    assert joined.edit == Edit(width.edit.changes + batch.edit.changes)
+    assert str(joined) == "WIDTH: 128 -> 256 + BATCH_SIZE: 16 -> 8"
+    assert joined.topics == ("WIDTH", "BATCH_SIZE")
+    recipe = next(c for c in of(full_space().candidates(STDLIB), "recipes") if c.topic == "qk_norm")
+    mixed = join(STDLIB, [width, recipe], "compound", "compound")
+    assert mixed is not None
+    assert {change.site for change in mixed.edit.changes} == {TEXT}
+    assert "WIDTH = 256" in apply(STDLIB, mixed.edit).source
+
+
+def test_two_edits_of_one_site_or_one_place_are_not_joined() -> None:
+    one, other = literal("WIDTH", "128", "256"), literal("WIDTH", "128", "64")
+    assert join(STDLIB, [one, other], "compound", "compound") is None
+    lines = Candidate(
+        edit_between(STDLIB.source, STDLIB.source.replace("WIDTH = 128", "WIDTH = 32")), "x", "x", 0, 1.0, "t"
+    )
+    assert join(STDLIB, [one, lines], "compound", "compound") is None
+
+
+# --- the past
+
+
+def test_a_near_miss_on_another_script_is_tried_again_the_best_first() -> None:
+    older = Script(STDLIB.source.replace("DEPTH = 4", "DEPTH = 3"))
+    near, far = literal("WIDTH", "128", "256"), literal("BATCH_SIZE", "16", "8")
+    history = [
+        explored(1, far, -0.5, older), explored(2, near, -0.001, older),
+        explored(3, literal("DEPTH", "3", "2"), 0.1, older),  # applies no longer
+        explored(4, literal("HEADS", "4", "2"), None, older),  # never measured
+    ]  # fmt: skip
+    found = of(full_space().candidates(STDLIB, (), history), "recombination")
+    singles = [c for c in found if not c.parts]
+    assert [str(c) for c in singles] == ["WIDTH: 128 -> 256", "BATCH_SIZE: 16 -> 8"]
+    assert singles[0].odds > singles[1].odds
+    assert (singles[0].operator, singles[0].direction) == (near.operator, near.direction)
+    assert [str(c) for c in found if c.parts] == ["WIDTH: 128 -> 256 + BATCH_SIZE: 16 -> 8"]
+
+
+def test_what_was_tried_on_this_very_script_is_only_merged() -> None:
+    pair = [literal("WIDTH", "128", "256"), literal("BATCH_SIZE", "16", "8")]
+    history = [explored(i, c, 0.01) for i, c in enumerate(pair)]
+    tried = {apply(STDLIB, c.edit).normal.id for c in pair}
+    found = of(full_space().candidates(STDLIB, tried, history), "recombination")
+    assert [(c.operator, c.topics) for c in found] == [("merge", ("WIDTH", "BATCH_SIZE"))]
+
+
+def test_of_a_compound_edit_that_applies_no_longer_a_part_is_tried() -> None:
+    older = Script(STDLIB.source.replace("DEPTH = 4", "DEPTH = 3"))
+    both = join(older, [literal("DEPTH", "3", "2"), literal("WIDTH", "128", "256")], "compound", "compound")
+    assert both is not None
+    found = of(full_space().candidates(STDLIB, (), [explored(1, both, 0.02, older)]), "recombination")
+    assert [str(c) for c in found] == ["WIDTH: 128 -> 256"]
