@@ -25,6 +25,7 @@ from autoresearch_rl.errors import (
     TaskError,
 )
 from autoresearch_rl.judgement.acceptance import WAIT, Ledger
+from autoresearch_rl.planner import trial_seed
 from autoresearch_rl.records import (
     OutcomeStatus,
     StopReason,
@@ -33,7 +34,7 @@ from autoresearch_rl.records import (
     Verdict,
     script_id,
 )
-from autoresearch_rl.study import Study, trial_seed
+from autoresearch_rl.study import Study
 from tiny import BIGRAM, TASK, make_task
 from told import ask, measure_baseline, scored
 
@@ -101,7 +102,7 @@ def test_a_clear_gain_is_kept_committed_and_leads(study: Study) -> None:
     assert trial.gain == pytest.approx(0.5)
     assert trial.reward > 0.4
     assert study.ledger.incumbent == proposal.script
-    assert git_subjects(study) == [str(proposal.edit), "Baseline: 4.0000 val_bpb"]
+    assert git_subjects(study) == [str(proposal.candidate), "Baseline: 4.0000 val_bpb"]
     assert (study.notebook.folder / "repo" / "train.py").read_text() == proposal.source
     assert ask(study).parent == proposal.script
 
@@ -154,7 +155,7 @@ def test_a_small_gain_leads_and_is_kept_when_proven(study: Study) -> None:
     assert (kept.verdict, study.ledger.incumbent) == (Verdict.KEEP, second.script)
     assert kept.gain == pytest.approx(0.075), "over the incumbent"
     subject = git_subjects(study)[0]
-    assert subject == f"{first.edit}; {second.edit}", "a keep names all edits that it rests on"
+    assert subject == f"{first.candidate}; {second.candidate}", "a keep names all edits that it rests on"
 
 
 def test_a_leader_that_led_by_luck_falls_back_to_the_incumbent(study: Study) -> None:

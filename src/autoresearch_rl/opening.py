@@ -14,10 +14,12 @@ from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import BaselineFailed, ConfigurationError, EnvironmentChanged, StorageError
 from autoresearch_rl.judgement.pruning import AUDIT, Pruner
 from autoresearch_rl.notebook import Notebook
+from autoresearch_rl.planner import PROGRAM
 from autoresearch_rl.records import Trial, script_id
 from autoresearch_rl.storage.lock import study_lock
 from autoresearch_rl.storage.storage import Storage, StudyRecord, check_study_name
 from autoresearch_rl.study import OnTrial, Study
+from autoresearch_rl.target.agenda import parse_agenda
 from autoresearch_rl.target.edits import validate
 
 DEFAULTS: Mapping[str, Any] = {
@@ -93,6 +95,7 @@ def create_study(
             )
         record = _comparable(storage, record, environment, allow_hardware_change)
         _require_same_baseline(record, _baseline(loaded))
+        _lay_out_program(home / name, loaded)
         notebook = Notebook(storage, record, home / name)
         if saved := storage.checkpoint(record):
             agent.restore(saved[2])
@@ -100,6 +103,24 @@ def create_study(
         study = Study(notebook, environment, agent, settings["policy"], settings["seed"], pruner, callbacks)
         study.resources = stack.pop_all()
         return study
+
+
+def _lay_out_program(folder: Path, task: Task) -> None:
+    """Gives the study its own copy of the agenda, for a person to edit while it runs.
+
+    Raises:
+        ConfigurationError: its front matter is wrong. Later, such a mistake only leaves things as they are.
+    """
+    program, theirs = folder / PROGRAM, task.folder / PROGRAM
+    try:
+        if not program.exists() and theirs.is_file():
+            text = theirs.read_text(encoding="utf-8")
+            parse_agenda(text)
+            program.write_text(text, encoding="utf-8")
+        elif program.exists():
+            parse_agenda(program.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"expected a text at {program}, found: {error}") from error
 
 
 def _settings(name: str, record: StudyRecord | None, given: Mapping[str, Any]) -> dict[str, Any]:

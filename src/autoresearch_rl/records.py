@@ -64,7 +64,7 @@ class Change:
     new: str
 
     def __str__(self) -> str:
-        if "\n" not in self.old + self.new:
+        if "\n" not in self.old:
             return f"{self.site}: {self.old} -> {self.new}"
         new = [line.strip() for line in self.new.splitlines() if line not in self.old.splitlines()]
         more = f" and {len(new) - 1} more lines" if len(new) > 1 else ""
@@ -226,6 +226,11 @@ class Trial:
     def what(self) -> str:
         """What it tries, in one line."""
         return str(self.candidate or self.edit)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the trials that limits count: what never ran cost nothing."""
+        return self.kind is not TrialKind.REFERENCE and self.verdict is not Verdict.REJECTED
 
     @property
     def gain(self) -> float | None:

@@ -6,8 +6,6 @@ they finish.
 
 from __future__ import annotations
 
-import hashlib
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,30 +16,22 @@ from autoresearch_rl.agent.agents import Agent
 from autoresearch_rl.agent.reward import losses, novelty, reward
 from autoresearch_rl.environment.frozen import FrozenEnvironment
 from autoresearch_rl.environment.runner import Progress, never
-from autoresearch_rl.errors import BaselineFailed, EditError
+from autoresearch_rl.errors import BaselineFailed
 from autoresearch_rl.executors.local import LocalExecutor
 from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger, judge
-from autoresearch_rl.judgement.lineage import origin
 from autoresearch_rl.judgement.pruning import Pruner, Watch
 from autoresearch_rl.judgement.termination import Limits, Stop, TerminationOracle
 from autoresearch_rl.notebook import Notebook
+from autoresearch_rl.planner import Planner
 from autoresearch_rl.records import (
-    Candidate,
-    Edit,
     Outcome,
     OutcomeStatus,
     Proposal,
-    State,
     StopReason,
     Trial,
     TrialKind,
     Verdict,
 )
-from autoresearch_rl.target.agenda import Steering
-from autoresearch_rl.target.edits import apply, validate
-from autoresearch_rl.target.normal import normal_id
-from autoresearch_rl.target.script import Script
-from autoresearch_rl.target.space import full_space
 
 SETTLING = (StopReason.TRIALS, StopReason.NO_GAIN, StopReason.CONVERGED, StopReason.EXHAUSTED)
 """Reasons to stop that leave time to measure what leads once more."""
@@ -73,9 +63,7 @@ class Study:
         self.policy, self.seed, self.callbacks = policy, seed, list(callbacks)
         self.pruner = pruner
         self.on_progress: OnProgress = _nobody
-        self.space = full_space(environment.task.device, environment.task.script_bytes)
-        self.steering = Steering(notebook.folder / "program.md")
-        self._in_flight: dict[int, Proposal] = {}
+        self.planner = Planner(notebook, environment, agent, seed, self._reject)
         self._watches: dict[int, Watch] = {}  # of what is in flight
         self._loop_seconds = 0.0
         self._stop: Stop | None = None
@@ -126,18 +114,10 @@ class Study:
         Edits that must not run are recorded as rejected on the way. None when nothing can be asked now.
         """
         with self._own_time():
-            anchor = self.ledger.anchor
-            if self._runs_of(anchor) < REFERENCE_RUNS:
-                return self._ask_again(anchor)
-            if len(self.ledger.measurements(anchor)) < REFERENCE_RUNS:
-                return None  # still running
-            under_way = {proposal.confirms for proposal in self._in_flight.values()}
-            for number in self.ledger.rebases:
-                if number not in under_way and (proposal := self._ask_rebase(number)):
-                    return proposal
-            if (due := self.ledger.due) and not self._measuring(due):
-                return self._ask_again(due)
-            return self._ask_agent() or self._ask_unproven()
+            proposal = self.planner.next()
+            if proposal and self.pruner and proposal.kind is TrialKind.EXPLORE:
+                self._watches[proposal.number] = self.pruner.watch(proposal)
+            return proposal
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> Trial:
         """Judges what came of a proposal, lets the agent learn from it, and writes it down.
@@ -177,102 +157,10 @@ class Study:
         if stop is None:
             return self.ask() if oracle.has_room(self.trials, running) else None
         unsettled = self.ledger.unsettled if stop.reason in SETTLING and not running else None
-        return self._ask_again(unsettled) if unsettled and self._ran_before(unsettled) else None
+        return self.planner.again(unsettled) if unsettled and self._ran_before(unsettled) else None
 
-    def _runs_of(self, script: str) -> int:
-        return len(self.ledger.measurements(script)) + self._measuring(script)
-
-    def _measuring(self, script: str) -> int:
-        """How many running trials measure a script again."""
-        again = (p for p in self._in_flight.values() if p.kind is not TrialKind.EXPLORE)
-        return sum(proposal.script == script for proposal in again)
-
-    def _ask_again(self, script: str) -> Proposal:
-        """Measures the incumbent or the leader again, with a fresh seed."""
-        source = self.notebook.source(script)
-        if script == self.ledger.incumbent:
-            return self._propose(TrialKind.REFERENCE, script, source, Edit(()))
-        made = origin(self.trials, script)
-        return self._propose(
-            TrialKind.CONFIRM, made.parent, source, made.edit, confirms=made.number, candidate=made.candidate
-        )
-
-    def _ask_unproven(self) -> Proposal | None:
-        """Once every edit of a leader has been tried, only its own worth is open."""
-        leader = self.ledger.leader
-        unproven = leader != self.ledger.incumbent and not self._measuring(leader)
-        return self._ask_again(leader) if unproven else None
-
-    def _ask_rebase(self, number: int) -> Proposal | None:
-        """Applies the edit of a trial that beat a former leader to the present one, and runs that."""
-        former, leader = self.notebook.trial(number), self.ledger.leader
-        source = self.notebook.source(leader)
-        try:
-            edited, problem = apply(Script(source), former.edit).source, None
-        except EditError as error:
-            edited, problem = source, str(error)
-        proposal = self._propose(
-            TrialKind.CONFIRM, leader, edited, former.edit, candidate=former.candidate, confirms=number
-        )
-        if problem is None:
-            return proposal
-        self._record(proposal, Verdict.REJECTED, f"does not apply to the new leader: {problem}", None)
-        return None
-
-    def _ask_agent(self) -> Proposal | None:
-        leader = self.ledger.leader
-        script = Script(self.notebook.source(leader))
-        while state := self._observe(script):
-            candidate = self.agent.propose(state)
-            source = apply(script, candidate.edit).source
-            proposal = self._propose(
-                TrialKind.EXPLORE, leader, source, candidate.edit, candidate=candidate, bar=self.ledger.bar
-            )
-            problem = validate(source, self.environment.task.script_bytes)
-            if problem is None:
-                return proposal
-            self._record(proposal, Verdict.REJECTED, problem, None)
-        return None
-
-    def _observe(self, script: Script) -> State | None:
-        """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
-        running = {normal_id(proposal.source) for proposal in self._in_flight.values()}
-        agenda, history = self.steering.read(), tuple(self.trials)
-        candidates = self.space.candidates(script, self.notebook.tried | running, history, agenda)
-        incumbent_bpb, baseline_bpb = self.ledger.mean(self.ledger.leader), self.ledger.baseline_bpb
-        if not candidates or incumbent_bpb is None or baseline_bpb is None:
-            return None
-        return State(
-            number=self._next_number(),
-            script=script.source,
-            incumbent_bpb=incumbent_bpb,
-            baseline_bpb=baseline_bpb,
-            noise=self.ledger.noise.sd,
-            history=history,
-            candidates=tuple(candidates),
-            shares=self.space.shares(agenda),
-        )
-
-    def _next_number(self) -> int:
-        return max(self.notebook.next_number, *(number + 1 for number in self._in_flight), 0)
-
-    def _propose(
-        self,
-        kind: TrialKind,
-        parent: str,
-        source: str,
-        edit: Edit,
-        candidate: Candidate | None = None,
-        confirms: int | None = None,
-        bar: float = math.inf,
-    ) -> Proposal:
-        number = self._next_number()
-        seed = trial_seed(self.seed, number)
-        proposal = Proposal(number, kind, parent, source, edit, seed, candidate, confirms, bar)
-        self._in_flight[number] = proposal
-        if self.pruner and kind is TrialKind.EXPLORE:
-            self._watches[number] = self.pruner.watch(proposal)
-        return proposal
+    def _reject(self, proposal: Proposal, reason: str) -> None:
+        self._record(proposal, Verdict.REJECTED, reason, None)
 
     # --- run and tell
 
@@ -296,7 +184,7 @@ class Study:
 
     def _require_another_chance(self, proposal: Proposal, outcome: Outcome) -> None:
         """What is compared with has to run: at first, and twice in a row while its noise is measured."""
-        needed = self._runs_of(self.ledger.anchor) <= REFERENCE_RUNS
+        needed = self.planner.runs_of(self.ledger.anchor) <= REFERENCE_RUNS
         if proposal.script == self.ledger.anchor and needed and not self._ran_before(proposal.script):
             raise BaselineFailed(_baseline_message(outcome))
 
@@ -318,7 +206,7 @@ class Study:
         self.notebook.add(trial, outcome, proposal.source, (self.policy, checkpoint))
         if self.pruner:
             self.pruner.record(trial)
-        del self._in_flight[proposal.number]
+        self.planner.done(proposal)
         for callback in self.callbacks:
             callback(self, trial)
         return trial
@@ -392,12 +280,6 @@ class Study:
         """Seconds of asking, judging and writing since the last trial was recorded."""
         seconds, self._loop_seconds = self._loop_seconds, 0.0
         return seconds
-
-
-def trial_seed(study_seed: int, number: int) -> int:
-    """The seed of a trial, 0 <= seed < 2^31: fixed by the study's seed and the trial's number."""
-    digest = hashlib.sha256(f"{study_seed}:{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def _baseline_message(outcome: Outcome) -> str:

@@ -43,6 +43,7 @@ class Live:
         self._trials: dict[int, TaskID] = {}
         self._lock = threading.Lock()
         self.noise_rises = 0
+        self._notices: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -68,11 +69,14 @@ class Live:
         if study.ledger.shifts > self.noise_rises:
             self.noise_rises = study.ledger.shifts
             self.say("noise has risen: what was measured before no longer counts, the best is measured anew")
+        for notice in set(study.planner.notices) - set(self._notices):
+            self.say(f"note: {notice}")
+        self._notices = study.planner.notices
         self.show_study(study.trials, study.ledger.incumbent_bpb)
 
     def show_study(self, trials: Sequence[Trial], best: float | None) -> None:
         """Sets the study's bar."""
-        done = sum(trial.kind is not TrialKind.REFERENCE for trial in trials)
+        done = sum(trial.counts for trial in trials)
         counts = Counter(str(trial.verdict) for trial in trials if trial.kind is not TrialKind.REFERENCE)
         facts = [f"best {best:.4f} bpb"] if best is not None else []
         facts += [f"{count} {verdict}" for verdict, count in sorted(counts.items())]

@@ -102,7 +102,7 @@ def outlook(trials: Sequence[Trial], epsilon: float, horizon: int = HORIZON) -> 
     if not epsilon >= 0:
         raise ValueError(f"epsilon must be 0 or more bits per byte, but got {epsilon}")
     gains, explored = gains_at(trials, epsilon)
-    latest = list(islice((t for t in reversed(trials) if t.kind is TrialKind.EXPLORE), RECENT))
+    latest = list(islice((t for t in reversed(trials) if t.kind is TrialKind.EXPLORE and t.counts), RECENT))
     each = horizon / len(latest) if latest else None
     return Outlook(
         probability=gain_probability(gains, explored, horizon),
@@ -127,9 +127,13 @@ def gains_at(trials: Iterable[Trial], epsilon: float) -> tuple[list[int], int]:
     gains: list[int] = []
     repeats: list[float] = []
     explored, segment, level, incumbent = 0, 0, -math.inf, ""
-    explore, keep = TrialKind.EXPLORE, Verdict.KEEP  # looking these up takes half of the time
+    explore, keep, rejected = (
+        TrialKind.EXPLORE,
+        Verdict.KEEP,
+        Verdict.REJECTED,
+    )  # looking these up takes half of the time
     for trial in trials:
-        explored += trial.kind is explore
+        explored += trial.kind is explore and trial.verdict is not rejected
         if trial.verdict is not keep or trial.val_bpb is None:
             continue
         if trial.segment != segment:

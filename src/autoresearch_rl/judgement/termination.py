@@ -94,9 +94,9 @@ class TerminationOracle:
 
     def has_room(self, trials: Sequence[Trial], running: Sequence[Proposal]) -> bool:
         """Whether one more trial fits under the limit of trials, with those that run already."""
-        counted: list[Trial | Proposal] = [*trials, *running]
+        under_way = sum(proposal.kind is not TrialKind.REFERENCE for proposal in running)
         limit = self.limits.get("trials")
-        return limit is None or sum(t.kind is not TrialKind.REFERENCE for t in counted) < limit
+        return limit is None or sum(trial.counts for trial in trials) + under_way < limit
 
     def _on_disk(self) -> Stop | None:
         if self.min_free_bytes is None:
@@ -108,7 +108,7 @@ class TerminationOracle:
         return Stop(StopReason.DISK, message)
 
     def _on_trials(self, trials: Sequence[Trial]) -> Stop | None:
-        done = sum(trial.kind is not TrialKind.REFERENCE for trial in trials)
+        done = sum(trial.counts for trial in trials)
         limit = self.limits.get("trials")
         if limit is None or done < limit:
             return None
@@ -165,7 +165,7 @@ def explored_since_gain(trials: Sequence[Trial]) -> int:
     for trial in reversed(trials):
         if trial.verdict is Verdict.KEEP and trial.kind is not TrialKind.REFERENCE:
             break
-        count += trial.kind is TrialKind.EXPLORE
+        count += trial.kind is TrialKind.EXPLORE and trial.counts
     return count
 
 
