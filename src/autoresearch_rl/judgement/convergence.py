@@ -127,11 +127,8 @@ def gains_at(trials: Iterable[Trial], epsilon: float) -> tuple[list[int], int]:
     gains: list[int] = []
     repeats: list[float] = []
     explored, segment, level, incumbent = 0, 0, -math.inf, ""
-    explore, keep, rejected = (
-        TrialKind.EXPLORE,
-        Verdict.KEEP,
-        Verdict.REJECTED,
-    )  # looking these up takes half of the time
+    # Looking these up takes half of the time.
+    explore, keep, rejected = TrialKind.EXPLORE, Verdict.KEEP, Verdict.REJECTED
     for trial in trials:
         explored += trial.kind is explore and trial.verdict is not rejected
         if trial.verdict is not keep or trial.val_bpb is None:

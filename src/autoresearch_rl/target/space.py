@@ -65,7 +65,7 @@ class Space:
         if not self._compound:
             return fresh
         # Another set each time, and the same after a restart.
-        seed = int(script.id[:8], 16) + len(history)
+        seed = int(script.id[:8], 16) + len(tried)
         more = compounds(script, fresh, self.shares(agenda), seed)
         return [*fresh, *_fresh(self._located(script, more), seen, agenda)]
 
@@ -75,6 +75,12 @@ class Space:
         if self._compound:
             shares[NAME] = agenda.share(NAME, SHARE)
         return {name: share / sum(shares.values()) for name, share in shares.items()}
+
+    def result(self, script: Script, candidate: Candidate) -> str:
+        """The normal form of what a candidate makes of the script that it is for."""
+        result = script.normal.after(splices(script, candidate.edit))
+        assert result is not None
+        return result
 
     def _singles(self, script: Script, history: Sequence[Trial]) -> Iterator[_Found]:
         # Whoever remembers comes first: of two that propose the same it is the one that knows more.
