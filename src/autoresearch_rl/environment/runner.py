@@ -12,6 +12,7 @@ import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from autoresearch_rl.environment import memory, sandbox
 from autoresearch_rl.environment.inside import wire
@@ -124,6 +125,16 @@ def limits(task: Task) -> sandbox.Limits:
     )
 
 
+def job(task: Task, script: str, seed: int, dtype: str) -> dict[str, Any]:
+    """What the inside has to know to train a script."""
+    return {
+        "script": script, "seed": seed, "threads": task.threads,
+        "vocab_size": task.vocab_size, "seq_len": task.seq_len, "dtype": dtype,
+        "seconds": task.seconds, "clock": task.clock, "setup": task.setup,
+        "device": task.device,
+    }  # fmt: skip
+
+
 class _Watch:
     """Follows one training run and ends it by the rules."""
 
@@ -145,19 +156,12 @@ class _Watch:
         self.stall = (0.0, 0.0)  # wall and CPU when it last showed life
 
     def submit(self, script: str, seed: int, artifact: int) -> None:
-        task = self.task
-        job = {
-            "script": script, "seed": seed, "threads": task.threads,
-            "vocab_size": task.vocab_size, "seq_len": task.seq_len, "dtype": self.data.dtype,
-            "seconds": task.seconds, "clock": task.clock, "setup": task.setup,
-            "device": task.device,
-        }  # fmt: skip
         probe = memory.reopened(self.data.probe)
         try:
             self.submitted = time.monotonic()
             self.zero = self._clock()
             self.stall = (self.submitted, self.process.cpu_seconds())
-            self.process.submit(job, (artifact, probe))
+            self.process.submit(job(self.task, script, seed, self.data.dtype), (artifact, probe))
         finally:
             os.close(probe)
 

@@ -7,24 +7,30 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from . import script, wire
 
 
-def _load(job: dict[str, Any], artifact: int) -> torch.nn.Module:
+def load(job: dict[str, Any], file: BinaryIO) -> torch.nn.Module:
+    """The model that a script has left, for evaluation. All that it needs of the script is its top level."""
     script.load(job["script"])
-    with os.fdopen(artifact, "rb") as file:
-        model: torch.nn.Module = torch.load(file, map_location=job["device"], weights_only=False)
+    model: torch.nn.Module = torch.load(file, map_location=job["device"], weights_only=False)
     return model.eval()
 
 
 @torch.inference_mode()
-def _answer(model: torch.nn.Module, rows: bytearray, job: dict[str, Any]) -> bytes:
-    tokens = np.frombuffer(rows, dtype=np.int32).reshape(-1, job["seq_len"])
+def answer(model: torch.nn.Module, tokens: NDArray[np.integer], job: dict[str, Any]) -> torch.Tensor:
+    """Logits for rows of tokens: float32[B, T, V] on the CPU, of int[B, T].
+
+    Raises:
+        ValueError: they are of another shape.
+        TypeError: they are no floating-point numbers.
+    """
     logits = model(torch.from_numpy(tokens.astype(np.int64)).to(job["device"]))
     expected = (*tokens.shape, job["vocab_size"])
     shape = tuple(getattr(logits, "shape", ()))
@@ -33,7 +39,7 @@ def _answer(model: torch.nn.Module, rows: bytearray, job: dict[str, Any]) -> byt
         raise ValueError(f"model(idx) returned {found}; expected logits of shape {expected}")
     if not logits.is_floating_point():
         raise TypeError(f"model(idx) returned logits of {logits.dtype}; expected a floating-point type")
-    plain: bytes = logits.to(device="cpu", dtype=torch.float32).contiguous().numpy().tobytes()
+    plain: torch.Tensor = logits.to(device="cpu", dtype=torch.float32).contiguous()
     return plain
 
 
@@ -43,11 +49,13 @@ def run(sock: socket.socket, frame: wire.Frame) -> None:
     torch.set_num_threads(job["threads"])
     torch.manual_seed(0)
     try:
-        model = _load(job, frame.fds[0])
+        with os.fdopen(frame.fds[0], "rb") as file:
+            model = load(job, file)
         wire.send(sock, {"t": "loaded"})
         while True:
-            rows = wire.receive(sock, max_payload=1 << 26)
-            wire.send(sock, {"t": "logits"}, _answer(model, rows.payload, job))
+            rows = np.frombuffer(wire.receive(sock, max_payload=1 << 26).payload, dtype=np.int32)
+            logits = answer(model, rows.reshape(-1, job["seq_len"]), job)
+            wire.send(sock, {"t": "logits"}, logits.numpy().tobytes())
     except wire.WireError:
         return
     except BaseException as error:

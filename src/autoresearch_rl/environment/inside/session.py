@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -104,9 +104,8 @@ class Env:
         Yields:
             x, y: LongTensor[B, T], `y` one token ahead of `x`.
         """
-        tokens, length = self.train_tokens, seq_len or self.seq_len
-        if batch_size < 1 or not 1 <= length < len(tokens):
-            raise ValueError(f"no batch of {batch_size} x {length} tokens")
+        tokens = self.train_tokens
+        length = self._window(batch_size, seq_len, len(tokens))
         generator, window = np.random.default_rng(self.seed), np.arange(length + 1)
         step, before = 0.0, self.elapsed()
         while self.elapsed() + step < self.budget:
@@ -116,6 +115,12 @@ class Env:
             step, before = self.elapsed() - before, self.elapsed()
             if self._probe_if_due():
                 before = self.elapsed()
+
+    def _window(self, batch_size: int, seq_len: int | None, tokens: int) -> int:
+        length = seq_len or self.seq_len
+        if batch_size < 1 or not 1 <= length < tokens:
+            raise ValueError(f"no batch of {batch_size} x {length} tokens")
+        return length
 
     # --- what the script tells
 
@@ -151,14 +156,23 @@ class Env:
         return float(loss)
 
 
-def _commit(sock: socket.socket, model: object, artifact: int) -> None:
+def save(model: object, file: BinaryIO) -> None:
+    """Writes what `train` has returned.
+
+    Raises:
+        TypeError: it is no module.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"train(env) returned {type(model).__name__}; expected a torch.nn.Module")
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    with os.fdopen(artifact, "wb") as file:
-        torch.save(model, file)
-        file.truncate()
-    wire.send(sock, {"t": "committed"})
+    torch.save(getattr(model, "_orig_mod", model), file)  # what torch.compile wraps
+
+
+def prepare(job: dict[str, Any]) -> None:
+    """Sets threads and seeds, before the script is loaded."""
+    torch.set_num_threads(job["threads"])
+    random.seed(job["seed"])
+    np.random.seed(job["seed"] % 2**32)
+    torch.manual_seed(job["seed"])
 
 
 warm_up()
@@ -169,14 +183,14 @@ def run(sock: socket.socket, frame: wire.Frame) -> None:
     job = frame.body
     artifact, probes = frame.fds
     rows = np.fromfile(os.fdopen(probes, "rb"), dtype=job["dtype"]).reshape(-1, job["seq_len"] + 1)
-    torch.set_num_threads(job["threads"])
-    random.seed(job["seed"])
-    np.random.seed(job["seed"] % 2**32)
-    torch.manual_seed(job["seed"])
+    prepare(job)
     env = Env(sock, job, rows)
     try:
         model = script.load(job["script"]).train(env)
-        _commit(sock, model, artifact)
+        with os.fdopen(artifact, "wb") as file:
+            save(model, file)
+            file.truncate()
+        wire.send(sock, {"t": "committed"})
     except BaseException as error:  # SystemExit and KeyboardInterrupt are the script's doing, too
         script.print_traceback(error)
         wire.send(sock, {"t": "failed", "error": script.describe(error)})
