@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox, scratch
+from autoresearch_rl.environment import evaluator, leak, memory, runner, sandbox, scratch, shapes
 from autoresearch_rl.environment.corpus import Corpus, library, load_stdlib
 from autoresearch_rl.environment.hardware import hardware
 from autoresearch_rl.environment.log import clean
@@ -86,6 +86,17 @@ class FrozenEnvironment:
         finally:
             os.close(run.artifact)
         return replace(outcome, evaluate_seconds=time.monotonic() - began)
+
+    def check(self, script: str, seed: int) -> str | None:
+        """Whether a script is worth a trial: a few steps on noise, in a fraction of a second.
+
+        Returns:
+            None when it passes, else the reason in one line. Untrusted: only a trial can tell for sure.
+
+        Raises:
+            SandboxError: a sandbox could not be started or killed.
+        """
+        return shapes.check(self.task, self.backend, script, seed, self.data)
 
     def _score(self, model: Trained, split: str, bar: float) -> evaluator.Evaluation:
         seed = int.from_bytes(os.urandom(8), "big")

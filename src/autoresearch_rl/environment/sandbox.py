@@ -209,7 +209,7 @@ class Backend:
     view: View
 
     def start(self, role: str, limits: Limits) -> Sandbox:
-        """Starts a sandbox that waits for a job of the given role (`session`, `server`, `check`).
+        """Starts a sandbox that waits for a job of the given role (`session`, `server`, `shapes`, `check`).
 
         Raises:
             SandboxError: the backend cannot be started here.
