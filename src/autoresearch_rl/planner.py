@@ -48,6 +48,7 @@ class Planner:
         self.steering = Steering(notebook.folder / PROGRAM)
         self.notices: tuple[str, ...] = ()  # what a person should know about the agenda
         self._under_way: dict[int, Proposal] = {}
+        self._fit: dict[str, bool] = {}  # leaders that were checked, too
 
     def next(self) -> Proposal | None:
         """The next trial to run; None when nothing can be asked now.
@@ -107,7 +108,7 @@ class Planner:
         except EditError as error:
             edited, problem = source, f"does not apply to the new leader: {one_line(str(error))}"
         proposal = self._propose(TrialKind.CONFIRM, leader, edited, former.edit, former.candidate, number)
-        return self._checked(proposal, problem)
+        return self._passed(proposal, problem)
 
     # --- the agent's choice
 
@@ -123,10 +124,23 @@ class Planner:
             proposal = self._propose(
                 TrialKind.EXPLORE, leader, source, candidate.edit, candidate, bar=self._ledger.bar
             )
-            problem = validate(source, self.environment.task.script_bytes)
-            if self._checked(proposal, problem):
+            problem = validate(source, self.environment.task.script_bytes) or self._unfit(proposal)
+            if self._passed(proposal, problem):
                 return proposal
         return None
+
+    def _unfit(self, proposal: Proposal) -> str | None:
+        """Why a script is not worth a trial: it does not get through a few small steps in the sandbox.
+
+        That tells nothing where the script that it was made of does not get through either.
+        """
+        problem = self.environment.check(proposal.source, proposal.seed)
+        if problem is None:
+            return None
+        if proposal.parent not in self._fit:
+            fault = self.environment.check(self.notebook.source(proposal.parent), proposal.seed)
+            self._fit[proposal.parent] = fault is None
+        return f"shape check: {problem}" if self._fit[proposal.parent] else None
 
     def _observe(self, script: Script) -> State | None:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
@@ -150,7 +164,7 @@ class Planner:
 
     # --- proposals
 
-    def _checked(self, proposal: Proposal, problem: str | None) -> Proposal | None:
+    def _passed(self, proposal: Proposal, problem: str | None) -> Proposal | None:
         if problem is None:
             return proposal
         self.reject(proposal, problem)

@@ -345,6 +345,42 @@ def bench_acceptance(studies: int, runs: int, seed: int, as_json: bool) -> None:
         click.echo(render_acceptance(facts))
 
 
+@bench.command("edits")
+@click.option(
+    "--script", type=click.Path(path_type=Path), required=True, help="Any script with `train(env)`."
+)
+@click.option("--task", default="stdlib", show_default=True, help="Whose data and limits count.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), default=200, show_default=True, help="Random candidates to check."
+)
+@click.option(
+    "--train", type=click.IntRange(min=0), default=40, show_default=True, help="Of these, so many to train."
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the choice.")
+@SANDBOX
+@UNSAFE
+@JSON
+def bench_edits(
+    script: Path,
+    task: str,
+    sample: int,
+    train: int,
+    seed: int,
+    sandbox: str,
+    unsafe_no_sandbox: bool,
+    as_json: bool,
+) -> None:
+    """Count the edits that SCRIPT has, and try random ones: do they parse, build a model, train for 2 s?"""
+    from autoresearch_rl.interface.bench_edits import bench_edits as measure
+    from autoresearch_rl.interface.bench_edits import render_edits
+
+    facts = measure(script, task, sample, train, seed, _backend(sandbox, unsafe_no_sandbox))
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(render_edits(facts))
+
+
 def _backend(sandbox: str, unsafe: bool) -> str:
     from autoresearch_rl.environment.zygote import UNTRUSTED
 
