@@ -189,7 +189,7 @@ def render_edits(facts: Mapping[str, Any]) -> str:
     lines = [
         f"{facts['script']}: {total['candidates']} candidates in {facts['generation_seconds']:.2f} CPU s; "
         f"{facts['distinct']} distinct ones of {total['tried']} drawn",
-        f"{'generator':<13}{'candidates':>10}{'drawn':>7}{'valid':>8}{'shape check':>13}{'trains':>9}{'of':>6}",
+        f"{'generator':<13}{'candidates':>10}{'drawn':>7}{'valid':>8}{'shape check':>13}{'trains':>9}    of",
         *(_row(name, row) for name, row in (*facts["generators"].items(), ("all", total))),
     ]
     if check is not None:
