@@ -48,6 +48,7 @@ class Planner:
         self.steering = Steering(notebook.folder / PROGRAM)
         self.notices: tuple[str, ...] = ()  # what a person should know about the agenda
         self._under_way: dict[int, Proposal] = {}
+        self._latest = Script("")
         self._fit: dict[str, bool] = {}  # leaders that were checked, too
 
     def next(self) -> Proposal | None:
@@ -114,8 +115,7 @@ class Planner:
 
     def _explore(self) -> Proposal | None:
         """What the agent chooses, if it may run; None when no candidate is left, or nearly all fail."""
-        leader = self._ledger.leader
-        script = Script(self.notebook.source(leader))
+        script = self._script(leader := self._ledger.leader)
         for _ in range(MOST_REJECTED):
             if (state := self._observe(script)) is None:
                 return None
@@ -141,6 +141,12 @@ class Planner:
             fault = self.environment.check(self.notebook.source(proposal.parent), proposal.seed)
             self._fit[proposal.parent] = fault is None
         return f"shape check: {problem}" if self._fit[proposal.parent] else None
+
+    def _script(self, leader: str) -> Script:
+        """The leader's syntax tree, which is the same for many trials."""
+        if self._latest.id != leader:
+            self._latest = Script(self.notebook.source(leader))
+        return self._latest
 
     def _observe(self, script: Script) -> State | None:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""

@@ -40,11 +40,13 @@ class Agenda:
 
     def frozen(self, script: Script) -> list[tuple[int, int]]:
         """Start and end, in characters, of what must not change."""
+        if not self.freeze:
+            return []
         return [span for name, span in _places(script) if any(_means(f, name) for f in self.freeze)]
 
     def unmatched(self, script: Script) -> list[str]:
         """One line for each name under `freeze` that means nothing in this script."""
-        names = [name for name, _ in _places(script)]
+        names = [name for name, _ in _places(script)] if self.freeze else []
         missing = [f for f in self.freeze if not any(_means(f, name) for name in names)]
         return [f"program.md: nothing to freeze is called {f!r}{_hint(f, names)}" for f in missing]
 

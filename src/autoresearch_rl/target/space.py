@@ -37,10 +37,8 @@ class Space:
         self, generators: Sequence[Generator], *, compound: bool = True, limit_bytes: int = LIMIT_BYTES
     ) -> None:
         self.generators, self._compound, self._limit = generators, compound, limit_bytes
-        self._known: tuple[str, list[_Found]] = (
-            "",
-            [],
-        )  # of the latest script, which mostly is the next, too
+        self._latest = ""  # the script that was looked at last: mostly it is the next one, too
+        self._steady: list[_Found] = []  # what is proposed for it whatever the history
 
     def candidates(
         self,
@@ -57,7 +55,7 @@ class Space:
             history: all trials of the study in order of completion.
             agenda: what a person has frozen, forbidden and weighted.
         """
-        if validate(script.source, self._limit) is not None:
+        if not self._look_at(script):
             return []
         seen, frozen = {script.normal.id, *tried}, agenda.frozen(script)
         found = [f for f in self._singles(script, history) if _is_open(f.places, frozen)]
@@ -82,14 +80,21 @@ class Space:
         assert result is not None
         return result
 
+    def _look_at(self, script: Script) -> bool:
+        """Whether it has candidates at all."""
+        if self._latest == script.id:
+            return True
+        if validate(script.source, self._limit) is not None:
+            return False
+        steady = (c for g in self.generators if not g.remembers for c in g.propose(script))
+        self._latest, self._steady = script.id, list(self._located(script, steady))
+        return True
+
     def _singles(self, script: Script, history: Sequence[Trial]) -> Iterator[_Found]:
-        # Whoever remembers comes first: of two that propose the same it is the one that knows more.
+        """Whoever remembers comes first: of two that propose the same it is the one that knows more."""
         again = (c for g in self.generators if g.remembers for c in g.propose(script, history))
         yield from self._located(script, again)
-        if self._known[0] != script.id:
-            steady = (c for g in self.generators if not g.remembers for c in g.propose(script))
-            self._known = script.id, list(self._located(script, steady))
-        yield from self._known[1]
+        yield from self._steady
 
     def _located(self, script: Script, candidates: Iterable[Candidate]) -> Iterator[_Found]:
         """Those that give a script of a size that is allowed, with the places that they change."""
