@@ -27,7 +27,7 @@ class Notebook:
         self.trials: list[Trial] = list(storage.trials(study))
         self.ledger = Ledger.replay(study.baseline, self.trials)
         self.ledger.enter(study.segment)
-        self.journal = Journal(folder)
+        self.journal = Journal(folder, study.metric)
         self.workspace = Workspace(folder / "repo", study.name)
         self._sources: dict[str, str] = {}
         self.tried = {normal_id(self.source(script)) for script in {trial.script for trial in self.trials}}
@@ -82,7 +82,8 @@ class Notebook:
         self.journal.rebuild(self.trials, commits)
 
     def _message(self, trial: Trial) -> str:
+        mark = f" {self.study.metric.mark}".rstrip()
         if trial.kind is TrialKind.REFERENCE:
-            return f"Baseline: {trial.val_bpb:.4f} val_bpb"
+            return f"Baseline: {trial.val_bpb:.4f} val_bpb{mark}"
         edits = "; ".join(step.what for step in path(self.trials, trial))
-        return f"{edits}\n\nval_bpb {trial.val_bpb:.4f} ({trial.reason})"
+        return f"{edits}\n\nval_bpb {trial.val_bpb:.4f}{mark} ({trial.reason})"

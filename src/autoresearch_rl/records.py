@@ -32,6 +32,18 @@ class Verdict(StrEnum):
         return self in (Verdict.KEEP, Verdict.PROVISIONAL, Verdict.DISCARD)
 
 
+class Metric(StrEnum):
+    """Who computes the val_bpb of a task."""
+
+    MEASURED = "measured"  # the harness, from the logits of the model that the script returned
+    SELF_REPORTED = "self-reported"  # the script, which could print anything
+
+    @property
+    def mark(self) -> str:
+        """The word that a score bears wherever it is shown; empty for a measured one."""
+        return "SELF-REPORTED" if self is Metric.SELF_REPORTED else ""
+
+
 class TrialKind(StrEnum):
     """Why a trial was run."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autoresearch_rl.records import Outcome, Trial, TrialKind, Verdict
+from autoresearch_rl.records import Metric, Outcome, Trial, TrialKind, Verdict
 from autoresearch_rl.storage.faults import storing
 from autoresearch_rl.storage.rows import trial_to_row
 
@@ -35,8 +35,8 @@ _STATUS = {
 class Journal:
     """Writes `trials/<number>/` and `results.tsv` under the folder of one study."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, metric: Metric = Metric.MEASURED) -> None:
+        self.folder, self.metric = folder, metric
         self.results = folder / "results.tsv"
 
     def trial_folder(self, number: int) -> Path:
@@ -61,7 +61,7 @@ class Journal:
         final = self.trial_folder(trial.number)
         with storing(final):
             partial = _emptied(final.with_name(f".{final.name}.tmp"))
-            for name, data in _files(trial, outcome, source, diff):
+            for name, data in _files(trial, outcome, source, diff, self.metric):
                 (partial / name).write_bytes(data)
             _replace_folder(partial, final)
         return final
@@ -76,7 +76,8 @@ class Journal:
         Raises:
             StorageError: the file cannot be written.
         """
-        lines = [HEADER, *(_result_line(trial, (commits or {}).get(trial.number)) for trial in trials)]
+        known = commits or {}
+        lines = [HEADER, *(_result_line(trial, known.get(trial.number), self.metric) for trial in trials)]
         partial = self.results.with_name(".results.tsv.tmp")
         with storing(self.results):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,12 +85,14 @@ class Journal:
             partial.replace(self.results)
 
 
-def _files(trial: Trial, outcome: Outcome | None, source: str, diff: str) -> Iterator[tuple[str, bytes]]:
+def _files(
+    trial: Trial, outcome: Outcome | None, source: str, diff: str, metric: Metric
+) -> Iterator[tuple[str, bytes]]:
     yield "edit.diff", _encode(diff)
     yield "train.py", source.encode("utf-8", "surrogateescape")
     yield "run.log", _encode(outcome.log if outcome else "")
     yield "curve.jsonl", _encode("".join(f"{_json(point)}\n" for point in _curve(outcome)))
-    yield "result.json", _encode(_json(_result(trial, outcome), indent=2) + "\n")
+    yield "result.json", _encode(_json(_result(trial, outcome, metric), indent=2) + "\n")
 
 
 def _curve(outcome: Outcome | None) -> Iterator[dict[str, Any]]:
@@ -101,8 +104,9 @@ def _curve(outcome: Outcome | None) -> Iterator[dict[str, Any]]:
         yield {"report": dict(scalars)}
 
 
-def _result(trial: Trial, outcome: Outcome | None) -> dict[str, Any]:
-    return trial_to_row(trial) | {"gain": trial.gain, "outcome": _outcome_facts(outcome) if outcome else None}
+def _result(trial: Trial, outcome: Outcome | None, metric: Metric) -> dict[str, Any]:
+    facts = {"metric": str(metric), "gain": trial.gain}
+    return trial_to_row(trial) | facts | {"outcome": _outcome_facts(outcome) if outcome else None}
 
 
 def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
@@ -117,19 +121,21 @@ def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _result_line(trial: Trial, commit: str | None) -> str:
+def _result_line(trial: Trial, commit: str | None, metric: Metric = Metric.MEASURED) -> str:
     name = (commit or trial.script)[:7]
     memory_gb = trial.peak_memory_mb / 1024
     status = _STATUS[trial.verdict]
     if trial.kind is TrialKind.REFERENCE and trial.verdict.evaluated:
         status = "keep"
-    return f"{name}\t{trial.val_bpb or 0.0:.6f}\t{memory_gb:.1f}\t{status}\t{_description(trial)}"
+    return f"{name}\t{trial.val_bpb or 0.0:.6f}\t{memory_gb:.1f}\t{status}\t{_description(trial, metric)}"
 
 
-def _description(trial: Trial) -> str:
+def _description(trial: Trial, metric: Metric) -> str:
     words = trial.what
     if trial.kind is TrialKind.REFERENCE:
         words = "measured again" if trial.number else "baseline"
+    if metric.mark:
+        words = f"{metric.mark}: {words}"
     if "UNTRUSTED" in trial.sandbox:
         words = f"UNTRUSTED: {words}"
     if trial.confirms is not None:

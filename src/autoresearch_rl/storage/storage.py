@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from autoresearch_rl.errors import ConfigurationError, StorageError
-from autoresearch_rl.records import Trial, script_id
+from autoresearch_rl.records import Metric, Trial, script_id
 from autoresearch_rl.storage import schema
 from autoresearch_rl.storage.database import open_engine
 from autoresearch_rl.storage.faults import storing
@@ -35,6 +35,11 @@ class StudyRecord:
     baseline: str
     created: float  # seconds since the epoch
     segment: int = 0
+
+    @property
+    def metric(self) -> Metric:
+        """Who computes its scores; studies made before there was a choice are measured."""
+        return Metric(self.fingerprint.get("metric", Metric.MEASURED))
 
 
 def check_study_name(name: str) -> str:

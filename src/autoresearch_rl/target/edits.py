@@ -82,16 +82,20 @@ def diff(before: str, after: str) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
 
 
-def validate(source: str, limit_bytes: int = LIMIT_BYTES) -> str | None:
+def validate(source: str, limit_bytes: int = LIMIT_BYTES, program: bool = False) -> str | None:
     """Why this script must not run, in one line, or None.
 
     A source that passes is also a `Script`.
+
+    Args:
+        program: The script runs as a whole (`Task.program`): no `train(env)` is expected.
     """
     try:
         _check_text(source, limit_bytes)
         _ = Script(source)
         _check_compiles(source)
-        _check_train(parse(source))
+        if not program:
+            _check_train(parse(source))
     except EditError as error:
         return str(error)
     return None
