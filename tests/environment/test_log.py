@@ -9,6 +9,10 @@ def test_escape_sequences_leave_the_text_around_them() -> None:
     assert clean(text) == "ared bc1mdef\ng".replace("ef\ng", "e\nf\tg")
 
 
+def test_a_carriage_return_begins_a_line_as_a_progress_bar_does() -> None:
+    assert clean("\rstep 1\rstep 2\r\n---\n") == "\nstep 1\nstep 2\n---\n"
+
+
 @given(st.text())
 def test_nothing_unprintable_survives(text: str) -> None:
     assert all(c in "\n\t" or (c >= " " and not "\x7f" <= c <= "\x9f") for c in clean(text))

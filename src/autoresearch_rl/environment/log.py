@@ -15,7 +15,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\
 def clean(text: str) -> str:
     """Untrusted text without escape sequences, control and bidirectional characters."""
     text = text.encode("utf-8", "replace").decode()  # no half of a surrogate pair: nobody could print it
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")  # a progress bar is many lines, not a long one
+    return _CONTROLS.sub("", _ESCAPES.sub("", lines))
 
 
 def one_line(text: object, limit: int = 300) -> str:
