@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_rl.agent.agents import make_agent
-from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment, require_same
+from autoresearch_rl.environment.environment import Environment, open_environment
+from autoresearch_rl.environment.frozen import require_same
 from autoresearch_rl.environment.task import Task, load_task
 from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import BaselineFailed, ConfigurationError, EnvironmentChanged, StorageError
@@ -74,7 +75,7 @@ def create_study(
     """
     home, stack = Path(home), ExitStack()
     with stack:
-        name = check_study_name(name or Path(task or "stdlib").name)
+        name = check_study_name(name or Path(task or "stdlib").absolute().name)  # `.` has a name, too
         if not (home / name).exists():  # a slip of the pen leaves no folder behind
             load_task(task or DEFAULTS["task"], budget)
             make_agent(policy or DEFAULTS["policy"], 0)
@@ -157,7 +158,7 @@ def _pruner(settings: Mapping[str, Any], budget: float, trials: Sequence[Trial])
 
 
 def _comparable(
-    storage: Storage, record: StudyRecord, environment: FrozenEnvironment, allow_hardware_change: bool
+    storage: Storage, record: StudyRecord, environment: Environment, allow_hardware_change: bool
 ) -> StudyRecord:
     """The study in a segment that this environment can go on with: its latest, or a new one."""
     now = environment.fingerprint
@@ -186,12 +187,12 @@ def _baseline(task: Task) -> str:
         source = task.baseline.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BaselineFailed(f"{task.baseline} cannot be read as UTF-8 text: {error}") from error
-    if problem := validate(source, task.script_bytes):
+    if problem := validate(source, task.script_bytes, task.program):
         raise BaselineFailed(f"{task.baseline} cannot be a baseline: {problem}")
     return source
 
 
-def require_comparable(record: StudyRecord, environment: FrozenEnvironment, but_for: str = "") -> None:
+def require_comparable(record: StudyRecord, environment: Environment, but_for: str = "") -> None:
     """Raises `EnvironmentChanged` unless results of this environment can be compared with the study's.
 
     Args:

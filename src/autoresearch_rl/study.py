@@ -14,7 +14,7 @@ from typing import Self, Unpack
 
 from autoresearch_rl.agent.agents import Agent
 from autoresearch_rl.agent.reward import losses, novelty, reward
-from autoresearch_rl.environment.frozen import FrozenEnvironment
+from autoresearch_rl.environment.environment import Environment
 from autoresearch_rl.environment.runner import Progress, never
 from autoresearch_rl.errors import BaselineFailed
 from autoresearch_rl.executors.local import LocalExecutor
@@ -52,7 +52,7 @@ class Study:
     def __init__(
         self,
         notebook: Notebook,
-        environment: FrozenEnvironment,
+        environment: Environment,
         agent: Agent,
         policy: str,
         seed: int,

@@ -158,9 +158,10 @@ def require_same(kind: str, before: dict[str, str], after: dict[str, str]) -> No
 
 
 def frozen_files(task: Task) -> dict[str, str]:
-    """SHA-256 of the task's constants and of the environment's code, by path."""
-    code = {f"environment/{p.relative_to(CODE)}": p for p in sorted(CODE.rglob("*.py"))}
-    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in code.items()}
+    """SHA-256 of the task's constants, of the files frozen beside them, and of the environment, by path."""
+    paths = {f"environment/{p.relative_to(CODE)}": p for p in sorted(CODE.rglob("*.py"))}
+    paths |= {name: path for name in task.frozen if (path := task.folder / name).is_file()}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
     return {"task.toml": task.digest(), **digests}
 
 

@@ -151,16 +151,17 @@ class Sandbox:
 
     def exit_reason(self) -> str:
         """How the script's process ended by itself, in words. Ask before `kill`."""
-        if not self._script.wait(1.0):
-            return "it closed its channel"
+        return ended_with(self.exit_code()) if self._script.wait(1.0) else "it closed its channel"
+
+    def exit_code(self) -> int | None:
+        """What the script's process, now dead, ended with, or minus the signal that killed it.
+
+        None when nobody can tell. Ask once, before `kill`.
+        """
         try:
-            code = wire.receive(self._reins, time.monotonic() + DEATH_LIMIT).body["code"]
+            return int(wire.receive(self._reins, time.monotonic() + DEATH_LIMIT).body["code"])
         except wire.WireError:
-            return "killed"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return f"killed by {signal.Signals(-code).name}"
-        return f"exit code {code}"
+            return None
 
     def __enter__(self) -> Self:
         return self
@@ -199,6 +200,16 @@ class Sandbox:
         if disk > limits.scratch_mb:
             return f"scratch: {disk:.0f} MB used, {limits.scratch_mb} MB in {scratch.MAX_FILES} files allowed"
         return None
+
+
+def ended_with(code: int | None) -> str:
+    """What `Sandbox.exit_code` says, in words."""
+    if code is None:
+        return "killed"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
 
 
 @dataclass(frozen=True)

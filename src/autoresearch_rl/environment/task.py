@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from autoresearch_rl.errors import TaskError
+from autoresearch_rl.records import Metric
 
 LARGEST = 1e9  # of any constant: a slip of the pen, not a plan
 TASKS = Path(__file__).parent.parent / "tasks"
+# What says how the harness trains and scores a model: an adopted script does both itself.
+UNUSED_BY_PROGRAMS = {
+    "clock": "wall", "setup": "counted", "corpus": "", "vocab_size": 1, "seq_len": 1, "tokens": 1,
+    "probe_rows": 1, "deadline": 1.0, "artifact_mb": 1, "prepared": "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,21 @@ class Task:
     script_bytes: int
     device: str = "cpu"  # or "cuda"
     prepared: str = ""  # folder of a prepared corpus, seen from the task's; the usual place when empty
+    metric: str = Metric.MEASURED
+    frozen: tuple[str, ...] = ()  # files beside a self-reporting script that it may import; hashed
+    data: str = ""  # what it may read besides: seen from the task's folder, or from the home with ~
+
+    @property
+    def program(self) -> bool:
+        """Whether the script runs as a whole and scores itself: it has no `train(env)`."""
+        return self.metric == Metric.SELF_REPORTED
+
+    @property
+    def data_folder(self) -> Path | None:
+        """What a self-reporting script may read besides the frozen files."""
+        if not self.data:
+            return None
+        return Path(os.path.abspath(self.folder / Path(self.data).expanduser()))
 
     @property
     def baseline(self) -> Path:
@@ -72,7 +94,7 @@ def load_task(name: str, budget: float | None = None) -> Task:
 
     Args:
         name: `stdlib`, `micro`, or a folder that holds `task.toml` and `train.py`.
-        budget: training seconds that replace the task's own.
+        budget: training seconds that replace the task's own; not of a task whose script keeps its own time.
 
     Raises:
         TaskError: the folder or one of its values is missing or of the wrong kind.
@@ -91,6 +113,11 @@ def load_task(name: str, budget: float | None = None) -> Task:
     if budget is not None:
         if not 0 < budget < LARGEST:
             raise TaskError(f"the budget must be positive and below {LARGEST:g} seconds, but got {budget}")
+        if task.program:
+            raise TaskError(
+                f"task {task.name} cannot be given a budget of {budget:g} s: its script keeps its own time; "
+                f"leave --budget out, or change the time in {' or '.join(task.frozen)} and in task.toml"
+            )
         task = replace(task, seconds=float(budget))
     return _checked(task, path)
 
@@ -103,6 +130,8 @@ def _task_from(folder: Path, path: Path, table: dict[str, Any]) -> Task:
         flat["tokens"] = flat.pop("bytes")
     defaults = {field.name: field.default for field in fields(Task) if field.default is not MISSING}
     expected = {field.name for field in fields(Task)}
+    if flat.get("metric") == Metric.SELF_REPORTED:
+        defaults, expected = {**defaults, **UNUSED_BY_PROGRAMS}, expected - UNUSED_BY_PROGRAMS.keys()
     missing, unknown = sorted(expected - set(flat) - set(defaults)), sorted(set(flat) - expected)
     flat = {**defaults, **flat}
     found = f" (unknown keys: {', '.join(unknown)})" if unknown else ""
@@ -110,7 +139,9 @@ def _task_from(folder: Path, path: Path, table: dict[str, Any]) -> Task:
         raise TaskError(f"{path} lacks {', '.join(missing)}{found}; see {TASKS / 'stdlib' / 'task.toml'}")
     if unknown:
         raise TaskError(f"{path} has{found}")
-    kinds = {"str": str, "int": int, "float": (int, float), "Path": Path}
+    kinds = {"str": str, "int": int, "float": (int, float), "Path": Path, "tuple[str, ...]": tuple}
+    if isinstance(flat["frozen"], list) and all(isinstance(name, str) for name in flat["frozen"]):
+        flat["frozen"] = tuple(flat["frozen"])
     for field in fields(Task):
         value = flat[field.name]
         if not isinstance(value, kinds[str(field.type)]) or isinstance(value, bool):  # type: ignore[arg-type]
@@ -122,9 +153,10 @@ def _task_from(folder: Path, path: Path, table: dict[str, Any]) -> Task:
 
 def _checked(task: Task, path: Path) -> Task:
     for name, choices in (
+        ("metric", tuple(map(str, Metric))),
         ("clock", ("cpu", "wall")),
         ("setup", ("counted", "free")),
-        ("corpus", ("stdlib", "shards")),
+        ("corpus", ("",) if task.program else ("stdlib", "shards")),
         ("device", ("cpu", "cuda")),
     ):
         if getattr(task, name) not in choices:
@@ -136,4 +168,17 @@ def _checked(task: Task, path: Path) -> Task:
             raise TaskError(f"{path}: {field.name} must be {limits}, but got {value}")
     if not task.baseline.is_file():
         raise TaskError(f"{task.folder} has no train.py: a task needs a baseline script")
+    _check_frozen(task, path)
     return task
+
+
+def _check_frozen(task: Task, path: Path) -> None:
+    if not task.program and (task.frozen or task.data):
+        raise TaskError(f'{path}: frozen and data are for tasks with metric = "{Metric.SELF_REPORTED}" alone')
+    for name in task.frozen:
+        if Path(name).name != name or name in ("train.py", "task.toml"):
+            raise TaskError(f"{path}: frozen must name other files beside train.py, but got {name!r}")
+        if not (task.folder / name).is_file():
+            raise TaskError(
+                f"the frozen file {name} of task {task.name} is gone: put it back in {task.folder}"
+            )

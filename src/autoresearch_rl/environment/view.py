@@ -21,17 +21,24 @@ CPU_INFO = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 
 @dataclass(frozen=True)
 class View:
-    """Readable roots, and the paths below them that are hidden. All are real paths, but for `links`."""
+    """Readable roots, and the paths below them that are hidden. Real paths, but for `links` and `also`."""
 
     roots: tuple[Path, ...]
     hidden: tuple[Path, ...] = field(repr=False)
     links: tuple[Path, ...] = ()  # symbolic links to roots, by which programs are found
+    listed: tuple[Path, ...] = ()  # folders of roots that are files: to import one, Python lists its folder
 
     def without(self, paths: Iterable[Path]) -> View:
         """This view with more hidden."""
         resolved = {path.resolve() for path in paths}
         below = {p for p in resolved if any(p.is_relative_to(root) for root in self.roots) and p.exists()}
         return replace(self, hidden=tuple(sorted({*self.hidden, *below})))
+
+    def also(self, paths: Iterable[Path]) -> View:
+        """This view with more readable. Of a file's folder no other content is, but its names may be seen."""
+        added = tuple(paths)
+        listed = {path.parent for path in added if path.is_file()}
+        return replace(self, roots=(*self.roots, *added), listed=(*self.listed, *sorted(listed)))
 
     def entries(self) -> list[Path]:
         """The largest readable files and folders that hold nothing hidden, and every path to them."""
@@ -40,9 +47,10 @@ class View:
         return [entry for root in self.roots for entry in _open_entries(root, hidden, parents)]
 
     def folders(self) -> list[Path]:
-        """The folders below the roots that hold something hidden: their names may be listed, no more."""
+        """The folders that hold something hidden below the roots: their names may be listed, no more."""
         parents = {parent for path in self.hidden for parent in path.parents}
-        return sorted(path for path in parents if any(path.is_relative_to(root) for root in self.roots))
+        closed = {path for path in parents if any(path.is_relative_to(root) for root in self.roots)}
+        return sorted(closed | set(self.listed))
 
     def files(self) -> Iterator[tuple[str, os.stat_result]]:
         """Every regular file that can be read inside, links followed, with its size and times."""

@@ -11,11 +11,11 @@ from typing import Any
 NAME = "train"
 
 
-def load(source: str) -> Any:
-    """Runs the script's top level as the module `train` and returns the module."""
-    module = types.ModuleType(NAME)
+def load(source: str, name: str = NAME) -> Any:
+    """Runs the script's top level as a module of that name and returns the module."""
+    module = types.ModuleType(name)
     module.__file__ = f"{NAME}.py"
-    sys.modules[NAME] = module
+    sys.modules[name] = module
     linecache.cache[f"{NAME}.py"] = (len(source), None, source.splitlines(keepends=True), f"{NAME}.py")
     exec(compile(source, f"{NAME}.py", "exec", dont_inherit=True), module.__dict__)
     return module

@@ -28,7 +28,7 @@ def _load(name: str) -> Any:
 
 def _warm_up(roles: dict[str, Any]) -> None:
     """Imports torch and all that sandboxes share."""
-    for name in ("server", "session", "shapes"):
+    for name in ("server", "session", "shapes", "program"):
         roles[name] = _load(name)
     if (threads := len(os.listdir("/proc/self/task"))) != 1:  # a fork would copy one of them, and their locks
         raise RuntimeError(f"the zygote has {threads} threads: it cannot fork safely")
