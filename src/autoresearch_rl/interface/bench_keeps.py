@@ -13,9 +13,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from autoresearch_rl.environment.frozen import open_environment
+from autoresearch_rl.environment.environment import open_environment
 from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import StorageError
+from autoresearch_rl.interface.doubts import explained
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.interface.scoring import paired_difference, run_once
 from autoresearch_rl.judgement.lineage import path
@@ -68,13 +69,15 @@ def bench_keeps(home: Path, name: str | None, seeds: int, sandbox: str) -> dict[
         for keep, (before, after) in zip(keeps, pairs, strict=True)
     ]
     held = sum(bool(row["holds"]) for row in rows)
-    return {"study": record.name, "seeds": seeds, "baseline": scores[0], "keeps": rows, "held": held}
+    facts = {"study": record.name, "metric": str(record.metric), "seeds": seeds}
+    return {**facts, "baseline": scores[0], "keeps": rows, "held": held}
 
 
 def render_keeps(facts: Mapping[str, Any]) -> str:
     """`bench_keeps` for people."""
     rows: Sequence[Mapping[str, Any]] = facts["keeps"]
-    lines = [f"{'keep':<6}{'kept at':>9}{'fresh':>9}{'gain':>9}{'95 % interval':>20}"]
+    header = f"{'keep':<6}{'kept at':>9}{'fresh':>9}{'gain':>9}{'95 % interval':>20}"
+    lines = [*explained(facts), header]
     for row in rows:
         gain, verdict = row["gain"], "holds" if row["holds"] else "FAILS"
         interval = f"{gain['low']:+.4f} to {gain['high']:+.4f}"

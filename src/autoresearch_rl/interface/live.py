@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +12,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from autoresearch_rl.environment.runner import Progress as TrialProgress
-from autoresearch_rl.records import Proposal, Trial, TrialKind, Verdict
+from autoresearch_rl.interface.doubts import doubts
+from autoresearch_rl.records import Metric, Proposal, Trial, TrialKind, Verdict
 from autoresearch_rl.study import Study
 
 _STYLES = {
@@ -63,7 +63,8 @@ class Live:
         with self._lock:
             if task := self._trials.pop(trial.number, None):
                 self._bars.remove_task(task)
-        line = Text(trial_line(trial), style=_STYLES.get(trial.verdict, "red"), no_wrap=True)
+        metric = study.notebook.study.metric
+        line = Text(trial_line(trial, metric), style=_STYLES.get(trial.verdict, "red"), no_wrap=True)
         # A terminal gets what fits on one line; a file gets everything.
         self.console.print(line, overflow="ellipsis" if self.console.is_terminal else "ignore", crop=False)
         if study.ledger.shifts > self.noise_rises:
@@ -72,13 +73,15 @@ class Live:
         for notice in set(study.planner.notices) - set(self._notices):
             self.say(f"note: {notice}")
         self._notices = study.planner.notices
-        self.show_study(study.trials, study.ledger.incumbent_bpb)
+        self.show_study(study)
 
-    def show_study(self, trials: Sequence[Trial], best: float | None) -> None:
+    def show_study(self, study: Study) -> None:
         """Sets the study's bar."""
+        trials, best = study.trials, study.ledger.incumbent_bpb
         done = sum(trial.counts for trial in trials)
         counts = Counter(str(trial.verdict) for trial in trials if trial.kind is not TrialKind.REFERENCE)
-        facts = [f"best {best:.4f} bpb"] if best is not None else []
+        marks = doubts(study.notebook.study.metric)
+        facts = [f"best {best:.4f} bpb{marks}"] if best is not None else []
         facts += [f"{count} {verdict}" for verdict, count in sorted(counts.items())]
         self._bars.update(
             self._study,
@@ -104,7 +107,7 @@ class Live:
         )
 
 
-def trial_line(trial: Trial) -> str:
+def trial_line(trial: Trial, metric: Metric = Metric.MEASURED) -> str:
     """One line about a trial."""
     score = f"{trial.val_bpb:.4f}" if trial.val_bpb is not None else "-"
     gain = f"{trial.gain:+.4f}" if trial.gain is not None else ""
@@ -113,5 +116,8 @@ def trial_line(trial: Trial) -> str:
         what = f"again #{trial.confirms}: {what}"
     why = "" if trial.verdict.evaluated else f"  ({trial.reason})"
     what += "  UNTRUSTED" if "UNTRUSTED" in trial.sandbox else ""
+    mark = f" {metric.mark}".rstrip()  # beside the score: a terminal cuts the end off
     name = str(trial.kind if trial.kind is TrialKind.REFERENCE else trial.verdict)
-    return f"#{trial.number:<4} {name:<11} {score:>7} {gain:>8}  {trial.wall_seconds:5.1f} s  {what}{why}"
+    return (
+        f"#{trial.number:<4} {name:<11} {score:>7}{mark} {gain:>8}  {trial.wall_seconds:5.1f} s  {what}{why}"
+    )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from autoresearch_rl.errors import StorageError
 from autoresearch_rl.judgement.lineage import path as lineage
-from autoresearch_rl.records import Trial, TrialKind, Verdict
+from autoresearch_rl.records import Metric, Trial, TrialKind, Verdict
 
 
-def draw(trials: Sequence[Trial], path: Path) -> None:
+def draw(trials: Sequence[Trial], path: Path, metric: Metric = Metric.MEASURED) -> None:
     """Draws a study, replacing the picture in one step. Without a scored trial there is nothing to draw.
 
     Raises:
@@ -39,7 +39,13 @@ def draw(trials: Sequence[Trial], path: Path) -> None:
             axes.plot(numbers, [height] * len(numbers), "x", color=colour, label=f"{label} ({len(numbers)})",
                       transform=axes.get_xaxis_transform())  # fmt: skip
     _annotate(axes, trials)
-    axes.set(xlabel="trial", ylabel="validation bits per byte", ylim=_limits(scored))
+    axes.set(
+        xlabel="trial",
+        ylabel=" ".join(["validation bits per byte", metric.mark]).rstrip(),
+        ylim=_limits(scored),
+    )
+    if metric.mark:
+        axes.set_title(f"{metric.mark} scores: the script computes its own", color="tab:red", fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="upper right")
     _save(figure, path)

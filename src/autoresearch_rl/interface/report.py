@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, median
@@ -12,12 +12,13 @@ from typing import Any
 
 from autoresearch_rl.environment.evaluator import leak_bound
 from autoresearch_rl.errors import ConfigurationError, StorageError
+from autoresearch_rl.interface.doubts import doubts, explained
 from autoresearch_rl.judgement.acceptance import Ledger
 from autoresearch_rl.judgement.audit import pruning_record
 from autoresearch_rl.judgement.convergence import outlook
 from autoresearch_rl.judgement.lineage import path
 from autoresearch_rl.opening import open_notebook
-from autoresearch_rl.records import Trial, TrialKind, Verdict
+from autoresearch_rl.records import Metric, Trial, TrialKind, Verdict
 from autoresearch_rl.storage.journal import Journal
 from autoresearch_rl.storage.lock import owner
 
@@ -42,6 +43,7 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
     return {
         "study": study.name,
         "task": study.task,
+        "metric": str(study.metric),
         "policy": study.settings["policy"],
         "folder": str(home / study.name),
         "running": owner(home / study.name),
@@ -93,15 +95,16 @@ def render_status(facts: Mapping[str, Any]) -> str:
     """`study_status` for people."""
     running = f"running (pid {facts['running']})" if facts["running"] else "not running"
     where = f"task {facts['task']}, policy {facts['policy']}, {facts['folder']}"
-    lines = [f"study {facts['study']} ({running}): {where}"]
+    lines = [f"study {facts['study']} ({running}): {where}", *explained(facts)]
     verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(facts["verdicts"].items())) or "none yet"
     lines.append(f"trials   {facts['trials']} ({verdicts}), {facts['since_last_keep']} since the last keep")
-    runs = f"mean of {facts['best_runs']}{_doubt(facts['sandboxes'])}"
+    marks = doubts(facts["metric"], facts["sandboxes"])
+    runs = f"mean of {facts['best_runs']}{marks}"
     lines.append(f"best     {_bpb(facts['best_bpb'])} val_bpb, {runs}; {_gain(facts)}")
     if facts["best_runs"]:
         lines.append(f"         {_fresh(facts['best_fresh'])}")
     if facts["leader_bpb"] is not None:
-        runs = f"mean of {facts['leader_runs']}"
+        runs = f"mean of {facts['leader_runs']}{marks}"
         lines.append(
             f"leads    {_bpb(facts['leader_bpb'])} val_bpb, {runs}: new edits start from it; not proven"
         )
@@ -162,10 +165,6 @@ def _bpb(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _doubt(sandboxes: Iterable[str]) -> str:
-    return ", UNTRUSTED" if any("UNTRUSTED" in name for name in sandboxes) else ""
-
-
 def _gain(facts: Mapping[str, Any]) -> str:
     if facts["baseline_bpb"] is None or facts["best_bpb"] is None:
         return "baseline not measured yet"
@@ -189,6 +188,7 @@ def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
     return {
         "study": study.name,
         "trial": number,
+        "metric": str(study.metric),
         "kind": str(trial.kind),
         "verdict": str(trial.verdict),
         "reason": trial.reason,
@@ -206,7 +206,7 @@ def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
         "peak_memory_mb": trial.peak_memory_mb,
         "sandbox": trial.sandbox,
         "challenges": trial.challenges,
-        "leak_bound": leak_bound(trial.challenges) if trial.val_bpb is not None else None,
+        "leak_bound": _leak_bound(trial, study.metric),
         "segment": trial.segment,
         "stop_at": trial.stop_at,
         "forecast": trial.forecast,
@@ -217,6 +217,12 @@ def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
         "diff": _text(folder / "edit.diff"),
         "log_tail": "\n".join(_text(folder / "run.log").strip().splitlines()[-LOG_LINES:]),
     }
+
+
+def _leak_bound(trial: Trial, metric: Metric) -> float | None:
+    """Of a score that somebody else than its script has computed."""
+    measured = trial.val_bpb is not None and metric is Metric.MEASURED
+    return leak_bound(trial.challenges) if measured else None
 
 
 def _text(path: Path) -> str:
@@ -230,11 +236,13 @@ def render_trial(facts: Mapping[str, Any]) -> str:
     """`trial_facts` for people."""
     gain = f", {facts['gain']:+.4f} against {facts['incumbent_bpb']:.4f}" if facts["gain"] is not None else ""
     again = f", again #{facts['confirms']}" if facts["confirms"] is not None else ""
+    marks = doubts(facts["metric"], [facts["sandbox"]])
     lines = [
         f"trial {facts['trial']} of study {facts['study']} ({facts['kind']}{again}), {facts['started']}",
         f"tries    {facts['what']}",
         f"verdict  {facts['verdict']}: {facts['reason']}",
-        f"val_bpb  {_bpb(facts['val_bpb'])}{_doubt([facts['sandbox']])}{gain}; reward {facts['reward']:+.4f}",
+        f"val_bpb  {_bpb(facts['val_bpb'])}{marks}{gain}; reward {facts['reward']:+.4f}",
+        *explained(facts),
         *_checked(facts),
         *_audited(facts),
         f"time     {facts['train_seconds']:.1f} s of training, {facts['wall_seconds']:.1f} s in all",
@@ -282,6 +290,7 @@ def best_facts(home: Path, name: str | None) -> dict[str, Any]:
     return {
         "study": study.name,
         "trial": keeps[-1].number if keeps else 0,
+        "metric": str(study.metric),
         "script": ledger.incumbent,
         "val_bpb": ledger.incumbent_bpb,
         "runs": list(scores),
@@ -301,9 +310,11 @@ def render_best(facts: Mapping[str, Any]) -> str:
     gain = facts["baseline_bpb"] - facts["val_bpb"]
     lines = [
         f"best of study {facts['study']}: trial {facts['trial']}, val_bpb {facts['val_bpb']:.4f} "
-        f"(mean of {len(facts['runs'])}), baseline {facts['baseline_bpb']:.4f}, gain {gain:+.4f}",
+        f"(mean of {len(facts['runs'])}{doubts(facts['metric'])}), baseline {facts['baseline_bpb']:.4f}, "
+        f"gain {gain:+.4f}",
+        *explained(facts),
+        _fresh(facts["fresh"]),
     ]
-    lines.insert(1, _fresh(facts["fresh"]))
     lines += [f"  #{number:<4} {bpb:.4f}  {edits}" for number, edits, bpb in facts["keeps"]]
     if facts["untrusted"]:
         lines.append("UNTRUSTED: some runs were made without a sandbox and could have cheated")

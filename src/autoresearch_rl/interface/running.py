@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from autoresearch_rl.interface.doubts import SELF_REPORTED_WHY, doubts
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.interface.picture import draw
 from autoresearch_rl.judgement.termination import Limits
@@ -34,7 +35,7 @@ def run_study(options: Mapping[str, Any], limits: Limits, workers: int) -> int:
             study.on_progress = live.on_progress
             with interruptible(study, live):
                 stop = study.run(workers=workers, **limits)
-            draw(study.trials, study.notebook.folder / "progress.png")
+            _draw(study)
             summary = _summary(study)
     click.echo(f"stopped: {stop.reason} ({stop.message})\n{summary}")
     return EXIT_CODES.get(stop.reason, 0)
@@ -46,27 +47,33 @@ def _greet(live: Live, study: Study) -> None:
         f"study {record.name}: task {record.task}, {task.seconds:g} {task.clock} s a trial, "
         f"policy {study.policy}, sandbox {study.environment.backend.name}, {folder}"
     )
+    if mark := record.metric.mark:
+        live.say(f"{mark}: {SELF_REPORTED_WHY}")
     live.noise_rises = study.ledger.shifts
     if study.trials:
         live.say(f"going on after {len(study.trials)} trials")
         before = next((trial.sandbox for trial in reversed(study.trials) if trial.sandbox), "")
         if before not in ("", study.environment.backend.name):
             live.say(f"note: so far its scripts ran in another sandbox, {before}")
-    live.show_study(study.trials, study.ledger.incumbent_bpb)
+    live.show_study(study)
 
 
 def _draw_keeps(study: Study, trial: Trial) -> None:
     if trial.verdict is Verdict.KEEP:
-        draw(study.trials, study.notebook.folder / "progress.png")
+        _draw(study)
+
+
+def _draw(study: Study) -> None:
+    draw(study.trials, study.notebook.folder / "progress.png", study.notebook.study.metric)
 
 
 def _summary(study: Study) -> str:
     best, baseline = study.ledger.incumbent_bpb, study.ledger.baseline_bpb
     if best is None or baseline is None:
         return "the baseline has not been measured yet"
-    doubt = ", UNTRUSTED" if any("UNTRUSTED" in trial.sandbox for trial in study.trials) else ""
+    marks = doubts(study.notebook.study.metric, (trial.sandbox for trial in study.trials))
     return (
-        f"best val_bpb {best:.4f}{doubt}, baseline {baseline:.4f} (gain {baseline - best:+.4f}), "
+        f"best val_bpb {best:.4f}{marks}, baseline {baseline:.4f} (gain {baseline - best:+.4f}), "
         f"{len(study.trials)} runs; see `autoresearch-rl best`"
     )
 

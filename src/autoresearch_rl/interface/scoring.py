@@ -10,11 +10,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from autoresearch_rl.environment.environment import Environment, open_environment
 from autoresearch_rl.environment.evaluator import leak_bound
-from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment
-from autoresearch_rl.environment.task import load_task
+from autoresearch_rl.environment.task import Task, load_task
 from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import ConfigurationError, StorageError
+from autoresearch_rl.interface.doubts import doubts, explained
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.opening import open_notebook, require_comparable
 from autoresearch_rl.records import Edit, Outcome, OutcomeStatus, Proposal, TrialKind
@@ -42,20 +43,42 @@ def evaluate_script(
         raise ConfigurationError(f"cannot read the script {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"the script {path} is not UTF-8 text: {error.reason}") from error
-    if problem := validate(source, task.script_bytes):
-        return _facts("rejected", problem, None), ""
+    if problem := validate(source, task.script_bytes, task.program):
+        return _facts(task, "rejected", problem, None), ""
     with Live() as live:
         environment = open_environment(task, sandbox)
         try:
             outcome = run_once(environment, live, source, seed, 0)
         finally:
             environment.close()
-    return _facts(str(outcome.status), outcome.reason, outcome), outcome.log
+    return _facts(task, str(outcome.status), outcome.reason, outcome), outcome.log
 
 
-def _facts(verdict: str, reason: str, outcome: Outcome | None) -> dict[str, Any]:
+def render_score(facts: Mapping[str, Any], log: str) -> str:
+    """What `evaluate_script` returns, for people."""
+    if facts["val_bpb"] is None:
+        lines = [f"  {line}" for line in log.strip().splitlines()[-15:]]
+        return "\n".join(
+            [
+                f"{facts['verdict']}: {facts['reason']}",
+                *(["the last lines of its log:"] if lines else []),
+                *lines,
+            ]
+        )
+    times = f"{facts['train_seconds']:.1f} s of training, {facts['wall_seconds']:.1f} s in all"
+    score = f"val_bpb {facts['val_bpb']:.4f}{doubts(facts['metric'])}  ({times}, {facts['sandbox']})"
+    if facts["leak_bound"] is None:
+        return "\n".join([score, *explained(facts)])
+    return (
+        f"{score}\n{facts['challenges']} rows challenged: at most {facts['leak_bound']:.2%} look ahead (95 %)"
+    )
+
+
+def _facts(task: Task, verdict: str, reason: str, outcome: Outcome | None) -> dict[str, Any]:
+    challenged = outcome is not None and outcome.val_bpb is not None and not task.program
     return {
         "verdict": verdict,
+        "metric": task.metric,
         "val_bpb": outcome.val_bpb if outcome else None,
         "probes": [[probe.seconds, probe.bpb] for probe in outcome.probes] if outcome else [],
         "train_seconds": outcome.train_seconds if outcome else 0.0,
@@ -63,13 +86,13 @@ def _facts(verdict: str, reason: str, outcome: Outcome | None) -> dict[str, Any]
         "sandbox": outcome.sandbox if outcome else None,
         "reason": reason,
         "challenges": outcome.challenges if outcome else 0,
-        "leak_bound": leak_bound(outcome.challenges) if outcome and outcome.val_bpb is not None else None,
+        "leak_bound": leak_bound(outcome.challenges) if outcome and challenged else None,
         "peak_memory_mb": outcome.peak_memory_mb if outcome else 0.0,
     }
 
 
 def run_once(
-    environment: FrozenEnvironment,
+    environment: Environment,
     live: Live,
     source: str,
     seed: int,
@@ -85,11 +108,17 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
     """Trains best and baseline with fresh seeds, scores both on the sealed split, and writes `test.json`.
 
     Raises:
+        ConfigurationError: the study's scripts score themselves.
         EnvironmentChanged: the frozen part is not the one of the study.
         StorageError: a run of a script that ran before now fails.
     """
     storage, record = open_notebook(home, facts["study"])
     with storage:
+        if record.metric.mark:
+            raise ConfigurationError(
+                f"study {record.name} has no sealed test split, for its scores are {record.metric.mark}: "
+                "leave --test out; `bench keeps` runs what was kept again"
+            )
         task = load_task(record.settings["task"], record.settings["budget"])
         sources = {"best": facts["source"], "baseline": storage.script(record.baseline)}
     with Live() as live:
@@ -109,7 +138,7 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
 
 
 def _test_scores(
-    environment: FrozenEnvironment, live: Live, sources: Mapping[str, str]
+    environment: Environment, live: Live, sources: Mapping[str, str]
 ) -> dict[str, dict[str, list[float]]]:
     """name -> split -> one val_bpb per seed; best and baseline share the seeds."""
     seeds = [secrets.randbelow(2**31) for _ in range(TEST_SEEDS)]
