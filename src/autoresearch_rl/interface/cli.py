@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,8 +40,6 @@ SANDBOX = click.option(
     help="How scripts are locked in; auto takes the best one that passes its self-test.",
 )
 BUDGET = click.option("--budget", type=float, help="Training seconds of a trial, in place of the task's.")
-
-
 SEED = click.IntRange(0, 2**31 - 1)
 
 
@@ -118,7 +116,7 @@ def run(
 ) -> None:
     """Start a study, or go on with the one of that name, until there is a reason to stop.
 
-    TASK is stdlib (default), micro, nanochat, or a folder with task.toml and train.py. Without a limit the
+    TASK is stdlib (default), micro, nanochat, or a folder that `init` has made. Without a limit the
     study goes on until it has converged; with --converged 0 it is perpetual. Ctrl-C lets the running trial
     finish and ends; a second one ends at once. Either way, the same command goes on where it stopped.
     """
@@ -142,6 +140,39 @@ def run(
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--script", type=click.Path(path_type=Path), help="Script with train(env) to start from; the task's own."
+)
+@click.option("--task", help="Shipped task whose constants and corpus to take; stdlib when left out.")
+@click.option(
+    "--adopt",
+    type=click.Path(path_type=Path),
+    help="Project with prepare.py and train.py, as karpathy/autoresearch; its scores are SELF-REPORTED.",
+)
+@click.option(
+    "--budget", type=float, help="Training seconds of an adopted script; TIME_BUDGET in prepare.py."
+)
+@click.option("--data", type=click.Path(path_type=Path), help="What it reads; ~/.cache/autoresearch.")
+def init(
+    folder: Path,
+    script: Path | None,
+    task: str | None,
+    adopt: Path | None,
+    budget: float | None,
+    data: Path | None,
+) -> None:
+    """Make a task FOLDER of your own, ready for `evaluate` and `run`; nothing is overwritten.
+
+    With --script from a script with train(env), with --adopt from a project whose train.py is a whole program
+    and prints its own val_bpb (it runs unchanged), else from the shipped task itself.
+    """
+    from autoresearch_rl.interface.making import make_folder
+
+    click.echo(make_folder(folder, script, task, adopt, budget, data))
+
+
+@cli.command()
 @click.argument("task")
 @click.argument("script", type=click.Path(path_type=Path))
 @BUDGET
@@ -159,13 +190,10 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Train and score one SCRIPT on TASK: the way to score your own work."""
-    from autoresearch_rl.interface.scoring import evaluate_script
+    from autoresearch_rl.interface.scoring import evaluate_script, render_score
 
     result, log = evaluate_script(task, script, budget, seed, _backend(sandbox, unsafe_no_sandbox))
-    if as_json:
-        _print_json(result)
-    else:
-        _print_score(result, log)
+    _print(result, lambda facts: render_score(facts, log), as_json)
     sys.exit(0 if result["val_bpb"] is not None else 1)
 
 
@@ -189,10 +217,7 @@ def prepare(
     from autoresearch_rl.interface.preparing import prepare_task, render
 
     facts = prepare_task(task, source, shards, out, held_out)
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(render(facts))
+    _print(facts, render, as_json)
 
 
 @cli.command()
@@ -204,10 +229,7 @@ def status(name: str | None, home: Path, as_json: bool) -> None:
     from autoresearch_rl.interface.report import render_status, study_status
 
     facts = study_status(home, name)
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(render_status(facts))
+    _print(facts, render_status, as_json)
 
 
 @cli.command()
@@ -220,10 +242,7 @@ def show(trial: int, name: str | None, home: Path, as_json: bool) -> None:
     from autoresearch_rl.interface.report import render_trial, trial_facts
 
     facts = trial_facts(home, name, trial)
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(render_trial(facts))
+    _print(facts, render_trial, as_json)
 
 
 @cli.command()
@@ -257,10 +276,7 @@ def best(
         return
     if test:
         facts = add_test(home, facts, _backend(sandbox, unsafe_no_sandbox))
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(render_best(facts))
+    _print(facts, render_best, as_json)
 
 
 @cli.command()
@@ -271,10 +287,7 @@ def doctor(home: Path, as_json: bool) -> None:
     from autoresearch_rl.interface.doctor import examine, render
 
     checks = examine(home)
-    if as_json:
-        _print_json({"checks": [check.as_json() for check in checks]})
-    else:
-        click.echo(render(checks))
+    _print({"checks": [check.as_json() for check in checks]}, lambda _: render(checks), as_json)
     sys.exit(3 if any(check.blocks for check in checks) else 0)
 
 
@@ -297,10 +310,7 @@ def bench_forecast(curves: Path, as_json: bool) -> None:
     from autoresearch_rl.interface.bench import render_forecast
 
     facts = measure(curves)
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(render_forecast(facts))
+    _print(facts, render_forecast, as_json)
 
 
 @bench.command("keeps")
@@ -320,10 +330,7 @@ def bench_keeps(
     from autoresearch_rl.interface.bench_keeps import render_keeps
 
     facts = measure(home, name, seeds, _backend(sandbox, unsafe_no_sandbox))
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(render_keeps(facts))
+    _print(facts, render_keeps, as_json)
 
 
 @bench.command("acceptance")
@@ -339,10 +346,7 @@ def bench_acceptance(studies: int, runs: int, seed: int, as_json: bool) -> None:
     from autoresearch_rl.interface.bench_acceptance import render_acceptance
 
     facts = measure(studies, runs, seed)
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(render_acceptance(facts))
+    _print(facts, render_acceptance, as_json)
 
 
 @bench.command("edits")
@@ -387,19 +391,8 @@ def _backend(sandbox: str, unsafe: bool) -> str:
     return UNTRUSTED if unsafe else sandbox
 
 
-def _print_json(value: Mapping[str, Any]) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
-def _print_score(result: Mapping[str, Any], log: str) -> None:
-    if result["val_bpb"] is None:
-        click.echo(f"{result['verdict']}: {result['reason']}")
-        if lines := log.strip().splitlines()[-15:]:
-            click.echo("the last lines of its log:\n" + "\n".join(f"  {line}" for line in lines))
-        return
-    times = f"{result['train_seconds']:.1f} s of training, {result['wall_seconds']:.1f} s in all"
-    checked = f"{result['challenges']} rows challenged: at most {result['leak_bound']:.2%} look ahead (95 %)"
-    click.echo(f"val_bpb {result['val_bpb']:.4f}  ({times}, {result['sandbox']})\n{checked}")
+def _print(facts: dict[str, Any], render: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    click.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False) if as_json else render(facts))
 
 
 def main() -> NoReturn:
