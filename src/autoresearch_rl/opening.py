@@ -15,7 +15,7 @@ from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.errors import BaselineFailed, ConfigurationError, EnvironmentChanged, StorageError
 from autoresearch_rl.judgement.pruning import AUDIT, Pruner
 from autoresearch_rl.notebook import Notebook
-from autoresearch_rl.planner import PROGRAM
+from autoresearch_rl.planner import AGENDA
 from autoresearch_rl.records import Trial, script_id
 from autoresearch_rl.storage.lock import study_lock
 from autoresearch_rl.storage.storage import Storage, StudyRecord, check_study_name
@@ -96,7 +96,7 @@ def create_study(
             )
         record = _comparable(storage, record, environment, allow_hardware_change)
         _require_same_baseline(record, _baseline(loaded))
-        _lay_out_program(home / name, loaded)
+        _lay_out_agenda(home / name, loaded)
         notebook = Notebook(storage, record, home / name)
         if saved := storage.checkpoint(record):
             agent.restore(saved[2])
@@ -106,22 +106,22 @@ def create_study(
         return study
 
 
-def _lay_out_program(folder: Path, task: Task) -> None:
+def _lay_out_agenda(folder: Path, task: Task) -> None:
     """Gives the study its own copy of the agenda, for a person to edit while it runs.
 
     Raises:
         ConfigurationError: its front matter is wrong. Later, such a mistake only leaves things as they are.
     """
-    program, theirs = folder / PROGRAM, task.folder / PROGRAM
+    ours, theirs = folder / AGENDA, task.folder / AGENDA
     try:
-        if not program.exists() and theirs.is_file():
+        if not ours.exists() and theirs.is_file():
             text = theirs.read_text(encoding="utf-8")
             parse_agenda(text)
-            program.write_text(text, encoding="utf-8")
-        elif program.exists():
-            parse_agenda(program.read_text(encoding="utf-8"))
+            ours.write_text(text, encoding="utf-8")
+        elif ours.exists():
+            parse_agenda(ours.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"expected a text at {program}, found: {error}") from error
+        raise ConfigurationError(f"expected a text at {ours}, found: {error}") from error
 
 
 def _settings(name: str, record: StudyRecord | None, given: Mapping[str, Any]) -> dict[str, Any]:

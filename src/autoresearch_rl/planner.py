@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from autoresearch_rl.agent.agents import Agent
-from autoresearch_rl.environment.frozen import FrozenEnvironment
+from autoresearch_rl.environment.environment import Environment
 from autoresearch_rl.environment.log import one_line
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger
@@ -20,7 +20,7 @@ from autoresearch_rl.target.normal import normal_id
 from autoresearch_rl.target.script import Script
 from autoresearch_rl.target.space import full_space
 
-PROGRAM = "program.md"
+AGENDA = "program.md"
 """The agenda in the study's folder, for a person to edit while it runs."""
 
 MOST_REJECTED = 50  # in a row: then something else is wrong
@@ -40,12 +40,13 @@ class Planner:
     """
 
     def __init__(
-        self, notebook: Notebook, environment: FrozenEnvironment, agent: Agent, seed: int, reject: Reject
+        self, notebook: Notebook, environment: Environment, agent: Agent, seed: int, reject: Reject
     ) -> None:
         self.notebook, self.environment, self.agent = notebook, environment, agent
         self.seed, self.reject = seed, reject
-        self.space = full_space(environment.task.device, environment.task.script_bytes)
-        self.steering = Steering(notebook.folder / PROGRAM)
+        task = environment.task
+        self.space = full_space(task.device, task.script_bytes, task.program)
+        self.steering = Steering(notebook.folder / AGENDA)
         self.notices: tuple[str, ...] = ()  # what a person should know about the agenda
         self._under_way: dict[int, Proposal] = {}
         self._latest = Script("")
@@ -124,7 +125,8 @@ class Planner:
             proposal = self._propose(
                 TrialKind.EXPLORE, leader, source, candidate.edit, candidate, bar=self._ledger.bar
             )
-            problem = validate(source, self.environment.task.script_bytes) or self._unfit(proposal)
+            task = self.environment.task
+            problem = validate(source, task.script_bytes, task.program) or self._unfit(proposal)
             if self._passed(proposal, problem):
                 return proposal
         return None

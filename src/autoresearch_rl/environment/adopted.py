@@ -87,6 +87,10 @@ class AdoptedEnvironment:
             log=process.log.text(),
         )
 
+    def check(self, script: str, seed: int) -> str | None:
+        """None: a whole program cannot be tried in small."""
+        return None
+
     def verify(self) -> None:
         """Checks that no frozen file has changed since the start, and that the data has the same files.
 

@@ -42,6 +42,9 @@ class Environment(Protocol):
     ) -> Outcome:
         """Trains and scores one script; see `FrozenEnvironment.run`."""
 
+    def check(self, script: str, seed: int) -> str | None:
+        """Why a script is not worth a trial, in one line; None when nothing speaks against it."""
+
     def verify(self) -> None:
         """Raises `EnvironmentChanged` when a frozen file has changed since the start."""
 

@@ -6,10 +6,8 @@ resumable.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,30 +15,18 @@ import click
 
 from autoresearch_rl import __version__
 from autoresearch_rl.errors import AutoResearchError, ConfigurationError
-
-HOME = click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    default=Path("studies"),
-    show_default=True,
-    help="Folder of all studies.",
+from autoresearch_rl.interface.bench_commands import bench
+from autoresearch_rl.interface.options import (
+    BUDGET,
+    HOME,
+    JSON,
+    SANDBOX,
+    SEED,
+    STUDY,
+    UNSAFE,
+    backend,
+    print_facts,
 )
-STUDY = click.option("--study", "name", help="Name of the study; the latest one when left out.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-UNSAFE = click.option(
-    "--unsafe-no-sandbox",
-    is_flag=True,
-    help="Run scripts unconfined, with your rights: for scripts you trust. Marks every result UNTRUSTED.",
-)
-SANDBOX = click.option(
-    "--sandbox",
-    type=click.Choice(["auto", "bubblewrap", "landlock"]),
-    default="auto",
-    show_default=True,
-    help="How scripts are locked in; auto takes the best one that passes its self-test.",
-)
-BUDGET = click.option("--budget", type=float, help="Training seconds of a trial, in place of the task's.")
-SEED = click.IntRange(0, 2**31 - 1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -133,7 +119,7 @@ def run(
     options |= {
         "forecast": forecast,
         "audit": audit,
-        "sandbox": _backend(sandbox, unsafe_no_sandbox),
+        "sandbox": backend(sandbox, unsafe_no_sandbox),
         "allow_hardware_change": allow_hardware_change,
     }
     sys.exit(run_study(options, limits, workers))
@@ -192,8 +178,8 @@ def evaluate(
     """Train and score one SCRIPT on TASK: the way to score your own work."""
     from autoresearch_rl.interface.scoring import evaluate_script, render_score
 
-    result, log = evaluate_script(task, script, budget, seed, _backend(sandbox, unsafe_no_sandbox))
-    _print(result, lambda facts: render_score(facts, log), as_json)
+    result, log = evaluate_script(task, script, budget, seed, backend(sandbox, unsafe_no_sandbox))
+    print_facts(result, lambda facts: render_score(facts, log), as_json)
     sys.exit(0 if result["val_bpb"] is not None else 1)
 
 
@@ -217,7 +203,7 @@ def prepare(
     from autoresearch_rl.interface.preparing import prepare_task, render
 
     facts = prepare_task(task, source, shards, out, held_out)
-    _print(facts, render, as_json)
+    print_facts(facts, render, as_json)
 
 
 @cli.command()
@@ -229,7 +215,7 @@ def status(name: str | None, home: Path, as_json: bool) -> None:
     from autoresearch_rl.interface.report import render_status, study_status
 
     facts = study_status(home, name)
-    _print(facts, render_status, as_json)
+    print_facts(facts, render_status, as_json)
 
 
 @cli.command()
@@ -242,7 +228,7 @@ def show(trial: int, name: str | None, home: Path, as_json: bool) -> None:
     from autoresearch_rl.interface.report import render_trial, trial_facts
 
     facts = trial_facts(home, name, trial)
-    _print(facts, render_trial, as_json)
+    print_facts(facts, render_trial, as_json)
 
 
 @cli.command()
@@ -275,8 +261,8 @@ def best(
         click.echo(facts["source"], nl=False)
         return
     if test:
-        facts = add_test(home, facts, _backend(sandbox, unsafe_no_sandbox))
-    _print(facts, render_best, as_json)
+        facts = add_test(home, facts, backend(sandbox, unsafe_no_sandbox))
+    print_facts(facts, render_best, as_json)
 
 
 @cli.command()
@@ -287,112 +273,11 @@ def doctor(home: Path, as_json: bool) -> None:
     from autoresearch_rl.interface.doctor import examine, render
 
     checks = examine(home)
-    _print({"checks": [check.as_json() for check in checks]}, lambda _: render(checks), as_json)
+    print_facts({"checks": [check.as_json() for check in checks]}, lambda _: render(checks), as_json)
     sys.exit(3 if any(check.blocks for check in checks) else 0)
 
 
-@cli.group()
-def bench() -> None:
-    """Measure how well this program judges, on data with known ends."""
-
-
-@bench.command("forecast")
-@click.option(
-    "--curves",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="CSV of learning curves: run,kind,step,total_steps,time_s,loss,bpb.",
-)
-@JSON
-def bench_forecast(curves: Path, as_json: bool) -> None:
-    """Forecast the ends of recorded runs in their order: errors, coverage, winners and losers stopped."""
-    from autoresearch_rl.interface.bench import bench_forecast as measure
-    from autoresearch_rl.interface.bench import render_forecast
-
-    facts = measure(curves)
-    _print(facts, render_forecast, as_json)
-
-
-@bench.command("keeps")
-@STUDY
-@HOME
-@click.option(
-    "--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Fresh seeds for each script."
-)
-@SANDBOX
-@UNSAFE
-@JSON
-def bench_keeps(
-    name: str | None, home: Path, seeds: int, sandbox: str, unsafe_no_sandbox: bool, as_json: bool
-) -> None:
-    """Run every keep of a study again with fresh seeds, beside the keep before it: do they hold?"""
-    from autoresearch_rl.interface.bench_keeps import bench_keeps as measure
-    from autoresearch_rl.interface.bench_keeps import render_keeps
-
-    facts = measure(home, name, seeds, _backend(sandbox, unsafe_no_sandbox))
-    _print(facts, render_keeps, as_json)
-
-
-@bench.command("acceptance")
-@click.option(
-    "--studies", type=click.IntRange(min=2), default=400, show_default=True, help="Per scenario and rule."
-)
-@click.option("--runs", type=click.IntRange(min=4), default=124, show_default=True, help="Of each study.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the simulation.")
-@JSON
-def bench_acceptance(studies: int, runs: int, seed: int, as_json: bool) -> None:
-    """Compare keep rules on simulated studies with known truth: true gain, false keeps, winner's curse."""
-    from autoresearch_rl.interface.bench_acceptance import bench_acceptance as measure
-    from autoresearch_rl.interface.bench_acceptance import render_acceptance
-
-    facts = measure(studies, runs, seed)
-    _print(facts, render_acceptance, as_json)
-
-
-@bench.command("edits")
-@click.option(
-    "--script", type=click.Path(path_type=Path), required=True, help="Any script with `train(env)`."
-)
-@click.option("--task", default="stdlib", show_default=True, help="Whose data and limits count.")
-@click.option(
-    "--sample", type=click.IntRange(min=1), default=200, show_default=True, help="Random candidates to check."
-)
-@click.option(
-    "--train", type=click.IntRange(min=0), default=40, show_default=True, help="Of these, so many to train."
-)
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the choice.")
-@SANDBOX
-@UNSAFE
-@JSON
-def bench_edits(
-    script: Path,
-    task: str,
-    sample: int,
-    train: int,
-    seed: int,
-    sandbox: str,
-    unsafe_no_sandbox: bool,
-    as_json: bool,
-) -> None:
-    """Count the edits that SCRIPT has, and try random ones: do they parse, build a model, train for 2 s?"""
-    from autoresearch_rl.interface.bench_edits import bench_edits as measure
-    from autoresearch_rl.interface.bench_edits import render_edits
-
-    facts = measure(script, task, sample, train, seed, _backend(sandbox, unsafe_no_sandbox))
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(render_edits(facts))
-
-
-def _backend(sandbox: str, unsafe: bool) -> str:
-    from autoresearch_rl.environment.zygote import UNTRUSTED
-
-    return UNTRUSTED if unsafe else sandbox
-
-
-def _print(facts: dict[str, Any], render: Callable[[dict[str, Any]], str], as_json: bool) -> None:
-    click.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False) if as_json else render(facts))
+cli.add_command(bench)
 
 
 def main() -> NoReturn:

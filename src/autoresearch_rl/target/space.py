@@ -31,12 +31,19 @@ class Space:
         generators: where single candidates come from.
         compound: whether sets of them are candidates, too.
         limit_bytes: the largest script.
+        program: the scripts run as a whole and have no `train(env)`.
     """
 
     def __init__(
-        self, generators: Sequence[Generator], *, compound: bool = True, limit_bytes: int = LIMIT_BYTES
+        self,
+        generators: Sequence[Generator],
+        *,
+        compound: bool = True,
+        limit_bytes: int = LIMIT_BYTES,
+        program: bool = False,
     ) -> None:
-        self.generators, self._compound, self._limit = generators, compound, limit_bytes
+        self.generators, self._compound = generators, compound
+        self._limit, self._program = limit_bytes, program
         self._latest = ""  # the script that was looked at last: mostly it is the next one, too
         self._steady: list[_Found] = []  # what is proposed for it whatever the history
 
@@ -84,7 +91,7 @@ class Space:
         """Whether it has candidates at all."""
         if self._latest == script.id:
             return True
-        if validate(script.source, self._limit) is not None:
+        if validate(script.source, self._limit, self._program) is not None:
             return False
         steady = (c for g in self.generators if not g.remembers for c in g.propose(script))
         self._latest, self._steady = script.id, list(self._located(script, steady))
@@ -107,10 +114,10 @@ class Space:
                 yield _Found(candidate, places, result)
 
 
-def full_space(device: str = "cpu", limit_bytes: int = LIMIT_BYTES) -> Space:
+def full_space(device: str = "cpu", limit_bytes: int = LIMIT_BYTES, program: bool = False) -> Space:
     """All generators of this package, for scripts that train on a device of this type."""
     generators: list[Generator] = [Literals(), Recipes(device), Recombination()]
-    return Space(generators, limit_bytes=limit_bytes)
+    return Space(generators, limit_bytes=limit_bytes, program=program)
 
 
 def _fresh(found: Iterable[_Found], seen: set[str], agenda: Agenda) -> Iterator[Candidate]:
