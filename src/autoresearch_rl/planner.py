@@ -123,7 +123,7 @@ class Planner:
             candidate = self.agent.propose(state)
             source = apply(script, candidate.edit).source
             proposal = self._propose(
-                TrialKind.EXPLORE, leader, source, candidate.edit, candidate, bar=self._ledger.bar
+                TrialKind.EXPLORE, leader, source, candidate.edit, candidate, bar=self._bar
             )
             task = self.environment.task
             problem = validate(source, task.script_bytes, task.program) or self._unfit(proposal)
@@ -169,6 +169,11 @@ class Planner:
             candidates=tuple(candidates),
             shares=self.space.shares(agenda),
         )
+
+    @property
+    def _bar(self) -> float:
+        """Scores below it are challenged thoroughly; those that scripts report themselves cannot be."""
+        return math.inf if self.environment.task.program else self._ledger.bar
 
     # --- proposals
 
