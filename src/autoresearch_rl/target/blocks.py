@@ -9,11 +9,14 @@ to any other that still reads the same there.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Change, Edit
+from autoresearch_rl.target.normal import Splice, spliced
 
 TEXT = "text"
 """The site of a change that is found by what it reads."""
@@ -48,11 +51,78 @@ def edit_between(before: str, after: str) -> Edit:
         raise EditError("expected two different scripts that are not empty")
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     hunks = [_Hunk(a, b, c, d) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+    return _edit(hunks, old, new)
+
+
+def edit_at(source: str, splices: Iterable[Splice]) -> Edit:
+    """The edit that makes these replacements; like `edit_between`, without having to look for differences.
+
+    Args:
+        source: the text.
+        splices: start, end and what to put there; they do not overlap, and insertions at one place keep
+            their order.
+
+    Raises:
+        EditError: Nothing is changed, or nothing is left.
+    """
+    old = split_lines(source)
+    starts = [0, *accumulate(map(len, old))]
+    new: list[str] = []
+    hunks: list[_Hunk] = []
+    done = 0  # lines of the old text that are in the new one
+    for a, b, group in _lines_of(starts, splices):
+        new += old[done:a]
+        moved = [(start - starts[a], end - starts[a], text) for start, end, text in group]
+        lines = split_lines(spliced("".join(old[a:b]), moved))
+        hunks.append(_trimmed(_Hunk(a, b, len(new), len(new) + len(lines)), old, [*new, *lines]))
+        new += lines
+        done = b
+    new += old[done:]
+    hunks = [hunk for hunk in hunks if hunk.a < hunk.b or hunk.c < hunk.d]
+    if not hunks or not new:
+        raise EditError("expected replacements that change the script and leave something of it")
+    return _edit(hunks, old, new)
+
+
+def _edit(hunks: Sequence[_Hunk], old: Sequence[str], new: Sequence[str]) -> Edit:
+    """The hunks as changes, with as much around them as it takes to find them again."""
     hunks = _merged([_widened(hunk, old, new) for hunk in hunks])
     while any(not _is_unique(hunk, old, new) for hunk in hunks):
         hunks = _merged([h if _is_unique(h, old, new) else _widened(h, old, new, 1) for h in hunks])
     changes = (Change(TEXT, "".join(old[h.a : h.b]), "".join(new[h.c : h.d])) for h in hunks)
     return Edit(tuple(changes))
+
+
+def _lines_of(starts: Sequence[int], splices: Iterable[Splice]) -> list[tuple[int, int, list[Splice]]]:
+    """Runs of lines that hold all replacements, from first to last, with what is replaced in each.
+
+    Args:
+        starts: where each line starts.
+        splices: whole lines replace whole lines; anything else takes in the lines that it touches.
+    """
+    groups: list[tuple[int, int, list[Splice]]] = []
+    for start, end, text in sorted(splices, key=lambda splice: splice[:2]):
+        a = bisect_right(starts, start) - 1
+        whole = starts[a] == start and (not text or text.endswith("\n"))
+        if not whole and a == len(starts) - 1:  # behind the last newline: the last line grows
+            a -= 1
+        b = bisect_left(starts, end) if whole else min(bisect_right(starts, end), len(starts) - 1)
+        if groups and a < groups[-1][1]:
+            first, last, before = groups.pop()
+            groups.append((first, max(last, b), [*before, (start, end, text)]))
+        else:
+            groups.append((a, b, [(start, end, text)]))
+    return groups
+
+
+def _trimmed(hunk: _Hunk, old: Sequence[str], new: Sequence[str]) -> _Hunk:
+    """Without lines that are the same at its ends."""
+    a, b, c, d = hunk.a, hunk.b, hunk.c, hunk.d
+    while a < b and c < d and old[a] == new[c]:
+        a, c = a + 1, c + 1
+    while a < b and c < d and old[b - 1] == new[d - 1]:
+        b, d = b - 1, d - 1
+    return _Hunk(a, b, c, d)
 
 
 def split_lines(text: str) -> list[str]:

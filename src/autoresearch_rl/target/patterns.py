@@ -252,7 +252,7 @@ class _Matcher:
         if isinstance(pattern, ast.Call) and isinstance(node, ast.Call):
             yield from self._call(pattern, node, bindings)
             return
-        if isinstance(pattern, ast.Name | ast.Attribute) and _canonical(pattern, MODULES):
+        if isinstance(pattern, ast.Name | ast.Attribute) and canonical(pattern, MODULES):
             yield from self._dotted(pattern, node, bindings)
             return
         if isinstance(pattern, ast.arguments) and isinstance(node, ast.arguments):
@@ -272,8 +272,8 @@ class _Matcher:
             yield from self._fields(pattern, node, rest, found)
 
     def _dotted(self, pattern: ast.AST, node: ast.AST, bindings: Bindings) -> Iterator[Bindings]:
-        wanted = _canonical(pattern, MODULES)
-        if wanted and wanted == _canonical(node, self._source.modules):
+        wanted = canonical(pattern, MODULES)
+        if wanted and wanted == canonical(node, self._source.modules):
             yield bindings
 
     def _call(self, pattern: ast.Call, node: ast.Call, bindings: Bindings) -> Iterator[Bindings]:
@@ -347,7 +347,7 @@ def _many(node: Any) -> str | None:
     return found[2] if found and found[1] == "many" else None
 
 
-def _canonical(node: ast.AST, modules: Mapping[str, str]) -> str | None:
+def canonical(node: ast.AST, modules: Mapping[str, str]) -> str | None:
     """The full name of what comes from a module; None for anything else."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):

@@ -1,0 +1,489 @@
+"""What the expressions of a module's methods are: light, conservative types.
+
+A type is known where a layer, a norm or an activation says it, and for what is handed to a layer. Where
+nothing says it there is no type, and no rule applies. The last axis of everything that has a type is one of
+channels, never of time: a norm over it cannot see the future.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from autoresearch_rl.target.generators.grammar.layers import (
+    ACTIVATION_NAME,
+    NORM_NAME,
+    Layer,
+    Module,
+    Modules,
+    Role,
+    Shape,
+)
+
+
+class Kind(StrEnum):
+    """What a tensor is in the model."""
+
+    IDS = "ids"
+    EMBEDDED = "embedded"
+    STREAM = "stream"  # a residual sum
+    NORMED = "normed"
+    HIDDEN = "hidden"  # what a layer with weights gives
+    ACTIVE = "active"  # what an activation gives
+    MIXED = "mixed"  # what attention gives, heads side by side
+    HEADS = "heads"  # split in heads; the last axis is as wide as a head
+    TURNED = "turned"  # axes are swapped: the last one may be time
+    PAIR = "pair"  # what a recurrent layer gives
+    LOGITS = "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor's kind, and how many channels it has, in the words of its class's constructor."""
+
+    kind: Kind
+    width: str | None = None
+
+
+_ELEMENTWISE = "gelu relu silu tanh sigmoid mish elu leaky_relu softplus hardswish selu celu relu6 softsign"
+ACTIVATIONS = {f"torch.nn.functional.{n}" for n in _ELEMENTWISE.split()} | {
+    f"torch.{n}" for n in (*_ELEMENTWISE.split(), "square", "sin", "erf")
+}
+NORMS = {f"torch.nn.functional.{n}" for n in ("rms_norm", "layer_norm", "normalize")} | {"torch.rms_norm"}
+ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
+_SAME = {"to", "float", "half", "bfloat16", "contiguous", "type_as", "clone", "type"}
+_TURNS = {"permute", "mT", "T", "mH", "movedim", "swapaxes"}
+
+
+class Flow:
+    """One method of a module, read from top to bottom."""
+
+    def __init__(self, modules: Modules, module: Module, function: ast.FunctionDef) -> None:
+        self.modules, self.module, self.function = modules, module, function
+        self.types: dict[ast.AST, Tensor] = {}
+        self.layers: dict[ast.AST, Layer] = {}  # by the call of it
+        self.returned: list[Tensor] = []
+        self.names: dict[str, Tensor] = {}
+        self._sizes: dict[str, str] = {}  # `C` of `B, T, C = x.shape` -> width
+        self._loops: dict[str, Layer] = {}
+        self._bind_loops()
+        self._read_parameters()
+        for statement in function.body:
+            self._statement(statement)
+
+    @property
+    def shape(self) -> Shape | None:
+        """How wide the first argument and the result are; None when nothing is known."""
+        takes = self.first
+        gives = self.returned[-1] if self.returned else None
+        if takes is None or gives is None or takes.kind is Kind.IDS or gives.kind in _OUTSIDE:
+            return None
+        return Shape(takes.width, gives.width, gives.kind is Kind.STREAM)
+
+    @property
+    def first(self) -> Tensor | None:
+        """The type of the first argument."""
+        arguments = [a.arg for a in self.function.args.posonlyargs + self.function.args.args][1:]
+        return self.parameters.get(arguments[0]) if arguments else None
+
+    def layer_of(self, function: ast.expr) -> Layer | None:
+        """The layer that is called: `self.up`, `block` in a loop, `self.layers[i]`."""
+        if isinstance(function, ast.Name):
+            return self._loops.get(function.id)
+        path = _path(function)
+        return self.module.layers.get(path) if path else None
+
+    # What arguments are is told by what is done with them.
+
+    def _read_parameters(self) -> None:
+        self.parameters: dict[str, Tensor] = {}
+        own = {a.arg for a in self.function.args.posonlyargs + self.function.args.args} - {"self"}
+        calls = [n for n in ast.walk(self.function) if isinstance(n, ast.Call) and n.args]
+        calls.sort(key=lambda n: (n.lineno, n.col_offset))
+        for call in calls:
+            layer = self.layer_of(call.func)
+            if layer and layer.role is Role.EMBEDDING:
+                self._want(call.args[0], Tensor(Kind.IDS), own)
+            elif layer and layer.takes:
+                self._want(call.args[0], Tensor(Kind.STREAM, self._width(layer.takes)), own)
+        for call in calls:
+            if self._is_norm(call):
+                self._want(call.args[0], Tensor(Kind.STREAM), own)
+        self.names |= self.parameters
+
+    def _want(self, node: ast.expr, tensor: Tensor, own: set[str]) -> None:
+        if isinstance(node, ast.Name) and node.id in own:
+            self.parameters.setdefault(node.id, tensor)
+        elif isinstance(node, ast.Call) and node.args and self._is_norm(node):
+            self._want(node.args[0], tensor, own)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            self._want(node.left, tensor, own)
+
+    def _is_norm(self, call: ast.Call) -> bool:
+        layer = self.layer_of(call.func)
+        name = self.modules.full_name(call.func)
+        own = isinstance(call.func, ast.Name) and call.func.id in self.modules.globals
+        return (layer is not None and layer.role in (Role.NORM, Role.DROPOUT)) or (
+            name in NORMS or (own and isinstance(call.func, ast.Name) and is_norm_name(call.func.id))
+        )
+
+    # Statements
+
+    def _bind_loops(self) -> None:
+        for node in ast.walk(self.function):
+            if isinstance(node, ast.For | ast.comprehension):
+                for target, value in _bindings(node.target, node.iter):
+                    if layer := self._one_of(value):
+                        self._loops[target] = layer
+
+    def _one_of(self, value: ast.expr) -> Layer | None:
+        """Any of the layers that a loop goes through: a list of them, blocks in a row, `(self.q, self.k)`."""
+        if isinstance(value, ast.Tuple | ast.List):
+            found = [self.module.layers.get(_path(one) or "") for one in value.elts]
+            alike = {(one.role, one.takes, one.gives) if one else None for one in found}
+            return found[0] if len(alike) == 1 else None
+        path = _path(value)
+        layer = self.module.layers.get(path or "")
+        blocks = layer if layer and layer.role is Role.BLOCK and layer.takes == layer.gives else None
+        return self.module.layers.get(f"{path}[]") or blocks
+
+    def _statement(self, node: ast.stmt) -> None:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            return
+        if isinstance(node, ast.Assign):
+            tensor = self._type(node.value)
+            for target in node.targets:
+                self._bind(target, node.value, tensor)
+        elif isinstance(node, ast.AugAssign):
+            value, old = self._type(node.value), self._type(node.target)
+            if isinstance(node.target, ast.Name) and (value or old):
+                self.names[node.target.id] = _sum(old, value) or Tensor(Kind.STREAM)
+        elif isinstance(node, ast.Return) and node.value is not None:
+            if tensor := self._type(node.value):
+                self.returned.append(tensor)
+        else:
+            self._inside(node)
+
+    def _inside(self, node: ast.stmt) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt):
+                self._statement(child)
+            elif isinstance(child, ast.expr):
+                self._type(child)
+
+    def _bind(self, target: ast.expr, value: ast.expr, tensor: Tensor | None) -> None:
+        if isinstance(target, ast.Name):
+            self._name(target.id, tensor)
+        elif isinstance(target, ast.Tuple):
+            self._unpack(target, value, tensor)
+
+    def _unpack(self, target: ast.Tuple, value: ast.expr, tensor: Tensor | None) -> None:
+        names = [t.id if isinstance(t, ast.Name) else "_" for t in target.elts]
+        if isinstance(value, ast.Tuple) and len(value.elts) == len(names):
+            for name, one in zip(names, value.elts, strict=True):
+                self._name(name, self.types.get(one))
+        elif width := self._measured(value):
+            self._sizes[names[-1]] = width
+        elif tensor is not None and tensor.kind is Kind.PAIR:
+            self._name(names[0], replace(tensor, kind=Kind.HIDDEN))
+        else:  # `.split(width, dim=2)`, `.chunk(2, dim=-1)`, or unknown
+            for name in names:
+                self._name(name, tensor)
+
+    def _name(self, name: str, tensor: Tensor | None) -> None:
+        if tensor is None:
+            self.names.pop(name, None)
+        else:
+            self.names[name] = tensor
+
+    def _measured(self, value: ast.expr) -> str | None:
+        """The width of what `x.shape` or `x.size()` is about."""
+        node = value.func if isinstance(value, ast.Call) else value
+        if isinstance(node, ast.Attribute) and node.attr in ("shape", "size"):
+            tensor = self._type(node.value)
+            return tensor.width if tensor else None
+        return None
+
+    # Expressions
+
+    def _type(self, node: ast.AST) -> Tensor | None:
+        if node in self.types:
+            return self.types[node]
+        reader = _READERS.get(type(node))
+        tensor = reader(self, node) if reader else self._type_children(node)
+        if tensor is not None:
+            self.types[node] = tensor
+        return tensor
+
+    def _type_children(self, node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            self._type(child)
+
+    def _type_name(self, node: ast.Name) -> Tensor | None:
+        return self.names.get(node.id)
+
+    def _type_condition(self, node: ast.IfExp) -> Tensor | None:
+        self._type(node.test)
+        found, other = self._type(node.body), self._type(node.orelse)
+        return found or other
+
+    def _type_comprehension(self, node: ast.GeneratorExp | ast.ListComp) -> Tensor | None:
+        self._type_children(node)
+        return self.types.get(node.elt)
+
+    def _type_subscript(self, node: ast.Subscript) -> Tensor | None:
+        value = self._type(node.value)
+        self._type(node.slice)
+        first = isinstance(node.slice, ast.Constant) and node.slice.value == 0
+        return replace(value, kind=Kind.HIDDEN) if value and value.kind is Kind.PAIR and first else None
+
+    def _type_operation(self, node: ast.BinOp) -> Tensor | None:
+        left, right = self._type(node.left), self._type(node.right)
+        if isinstance(node.op, ast.Add | ast.Sub):
+            return _sum(left, right)
+        if isinstance(node.op, ast.MatMult):
+            return right if right and right.kind is Kind.HEADS else None
+        found = left or right
+        both = left and right and Kind.ACTIVE in (left.kind, right.kind)
+        return replace(found, kind=Kind.ACTIVE) if found and both else found
+
+    def _type_call(self, node: ast.Call) -> Tensor | None:
+        for child in (*node.args, *(k.value for k in node.keywords)):
+            self._type(child)
+        first = self.types.get(node.args[0]) if node.args else None
+        if layer := self.layer_of(node.func):
+            self.layers[node] = layer
+            return self._layer(layer, node, first)
+        path = _path(node.func)
+        if path in self.module.methods:
+            return self._method(path, first)
+        name = self.modules.full_name(node.func)
+        if name:
+            return self._function(name, node, first)
+        if isinstance(node.func, ast.Name):
+            return self._own_function(node.func.id, first)
+        return self._tensor_method(node)
+
+    def _layer(self, layer: Layer, node: ast.Call, first: Tensor | None) -> Tensor | None:
+        if first is not None and first.kind is Kind.TURNED:
+            return first
+        if first is None and node.args and layer.takes and not _turns(node.args[0]):
+            self.types[node.args[0]] = first = Tensor(Kind.MIXED, self._width(layer.takes))
+        return _LAYERS[layer.role](layer, first, self._width(layer.gives))
+
+    def _method(self, name: str, first: Tensor | None) -> Tensor | None:
+        shape = self.modules.shape_of(f"{self.module.name}.{name}")
+        if shape is None:
+            return None
+        return Tensor(Kind.STREAM if shape.residual else Kind.HIDDEN, shape.gives)
+
+    def _function(self, name: str, node: ast.Call, first: Tensor | None) -> Tensor | None:
+        if name in ACTIVATIONS:
+            return _active(first)
+        if name in NORMS:
+            return first and replace(first, kind=first.kind if first.kind is Kind.HEADS else Kind.NORMED)
+        if name == ATTENTION:
+            return Tensor(Kind.HEADS)
+        if name == "torch.einsum":
+            return self._einsum(node)
+        if name == "torch.nn.functional.embedding":
+            return Tensor(Kind.EMBEDDED)
+        return first if name == "torch.nn.functional.dropout" else None
+
+    def _einsum(self, node: ast.Call) -> Tensor | None:
+        """As `weights @ values`: the last axis of the result is that of the values."""
+        spelled = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
+        last = self.types.get(node.args[-1])
+        if last and last.kind is Kind.HEADS and isinstance(spelled, str) and "->" in spelled:
+            inputs, output = spelled.replace(" ", "").split("->")
+            return last if output[-1:] == inputs[-1:] else None
+        return None
+
+    def _own_function(self, name: str, first: Tensor | None) -> Tensor | None:
+        if first is None or name not in self.modules.globals:
+            return None
+        if is_norm_name(name):
+            return replace(first, kind=first.kind if first.kind is Kind.HEADS else Kind.NORMED)
+        return _active(first) if ACTIVATION_NAME.search(name) else None
+
+    def _tensor_method(self, node: ast.Call) -> Tensor | None:
+        if not isinstance(node.func, ast.Attribute):
+            return self._type_children(node.func)
+        value, name = self._type(node.func.value), node.func.attr
+        if value is None or name in _SAME:
+            return value
+        if name in _ELEMENTWISE.split() or name == "square":
+            return _active(value)
+        reader = _METHODS.get(name)
+        return reader(self, node, value) if reader else None
+
+    def _viewed(self, node: ast.Call, value: Tensor) -> Tensor | None:
+        sizes = node.args
+        if len(sizes) != 3:
+            return Tensor(Kind.HEADS) if len(sizes) > 3 else None
+        width = self._width(ast.unparse(sizes[-1]))
+        return Tensor(Kind.MIXED if value.kind is Kind.HEADS else value.kind, width)
+
+    def _transposed(self, node: ast.Call, value: Tensor) -> Tensor | None:
+        axes = {ast.unparse(a) for a in node.args}
+        last = "3" if value.kind is Kind.HEADS else "2"
+        if axes & {"-1", last} or len(axes) != 2:
+            return Tensor(Kind.TURNED)
+        return value
+
+    def _unflattened(self, node: ast.Call, value: Tensor) -> Tensor | None:
+        return Tensor(Kind.HEADS) if node.args and ast.unparse(node.args[0]) in ("-1", "2") else None
+
+    def _flattened(self, node: ast.Call, value: Tensor) -> Tensor | None:
+        first = ast.unparse(node.args[0]) if node.args else "0"
+        return Tensor(Kind.MIXED) if value.kind is Kind.HEADS and first in ("2", "-2") else None
+
+    def _split(self, node: ast.Call, value: Tensor) -> Tensor | None:
+        axis = node.args[1] if len(node.args) > 1 else next((k.value for k in node.keywords), None)
+        if axis is None or ast.unparse(axis) not in ("-1", "2"):
+            return None
+        piece = ast.unparse(node.args[0]) if node.args and isinstance(node.func, ast.Attribute) else ""
+        named = isinstance(node.func, ast.Attribute) and node.func.attr == "split"
+        return Tensor(value.kind, self._width(piece) if named else None)
+
+    def _turned(self, node: ast.Call, value: Tensor) -> Tensor | None:
+        return Tensor(Kind.TURNED)
+
+    def _width(self, text: str | None) -> str | None:
+        """A width in the words of the constructor."""
+        text = self._sizes.get(text or "", text)
+        text = self.module.aliases.get(text or "", text)
+        return None if text is None or text == "-1" or text.startswith("self.") else text
+
+
+_OUTSIDE = (Kind.IDS, Kind.LOGITS, Kind.TURNED, Kind.PAIR, Kind.HEADS)
+_READERS: Mapping[type[ast.AST], Callable[[Flow, ast.AST], Tensor | None]] = {
+    ast.Name: Flow._type_name,  # type: ignore[dict-item]
+    ast.IfExp: Flow._type_condition,  # type: ignore[dict-item]
+    ast.Subscript: Flow._type_subscript,  # type: ignore[dict-item]
+    ast.GeneratorExp: Flow._type_comprehension,  # type: ignore[dict-item]
+    ast.ListComp: Flow._type_comprehension,  # type: ignore[dict-item]
+    ast.BinOp: Flow._type_operation,  # type: ignore[dict-item]
+    ast.Call: Flow._type_call,  # type: ignore[dict-item]
+}
+_METHODS: Mapping[str, Callable[[Flow, ast.Call, Tensor], Tensor | None]] = {
+    **dict.fromkeys(("view", "reshape"), Flow._viewed),
+    "transpose": Flow._transposed,
+    "flatten": Flow._flattened,
+    "unflatten": Flow._unflattened,
+    **dict.fromkeys(("split", "chunk"), Flow._split),
+    **dict.fromkeys(_TURNS, Flow._turned),
+}
+_VOCABULARY = ("vocab", "n_tok", "num_tok", "ntoken")
+
+
+def _gives_logits(layer: Layer) -> bool:
+    return any(word in (layer.gives or "").lower() for word in _VOCABULARY)
+
+
+def _linear(layer: Layer, first: Tensor | None, width: str | None) -> Tensor | None:
+    return Tensor(Kind.LOGITS if _gives_logits(layer) else Kind.HIDDEN, width)
+
+
+def _block(layer: Layer, first: Tensor | None, width: str | None) -> Tensor | None:
+    if _gives_logits(layer):
+        return Tensor(Kind.LOGITS, width)
+    return Tensor(Kind.STREAM if layer.residual else Kind.HIDDEN, width)
+
+
+def _active(tensor: Tensor | None) -> Tensor | None:
+    """After an activation; logits stay logits, whatever caps them."""
+    return tensor and replace(tensor, kind=tensor.kind if tensor.kind in _OUTSIDE else Kind.ACTIVE)
+
+
+def _normed(layer: Layer, first: Tensor | None, width: str | None) -> Tensor | None:
+    if first is not None and first.kind is Kind.HEADS:
+        return first
+    return Tensor(Kind.NORMED, width or (first.width if first else None))
+
+
+_LAYERS: Mapping[Role, Callable[[Layer, Tensor | None, str | None], Tensor | None]] = {
+    Role.LINEAR: _linear,
+    Role.BLOCK: _block,
+    Role.NORM: _normed,
+    Role.EMBEDDING: lambda layer, first, width: Tensor(Kind.EMBEDDED, width),
+    Role.ACTIVATION: lambda layer, first, width: _active(first),
+    Role.DROPOUT: lambda layer, first, width: first,
+    Role.RECURRENT: lambda layer, first, width: Tensor(Kind.PAIR, width),
+    Role.OTHER: lambda layer, first, width: None,
+}
+
+
+def is_norm_name(name: str) -> bool:
+    """Whether a function is a norm, by its name."""
+    return NORM_NAME.search(name) is not None and "grad" not in name
+
+
+def read_flows(modules: Modules) -> list[Flow]:
+    """All methods of all modules, each class after those that it is made of.
+
+    Twice, for what a class gives is known only after it was read.
+    """
+    flows: list[Flow] = []
+    for _ in range(2):
+        flows = []
+        modules.forget()
+        for name in modules.classes:
+            flows += _class_flows(modules, modules.read(name))
+    return flows
+
+
+def _class_flows(modules: Modules, module: Module) -> Iterator[Flow]:
+    methods = [f for n, f in module.methods.items() if not n.startswith("_") and n != "forward"]
+    for function in (*methods, module.methods.get("forward")):
+        if function is not None:
+            flow = Flow(modules, module, function)
+            name = module.name if function.name == "forward" else f"{module.name}.{function.name}"
+            modules.shapes[name] = flow.shape
+            yield flow
+
+
+def _sum(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+    known = [t for t in (left, right) if t is not None]
+    if not known or any(t.kind in (Kind.IDS, Kind.TURNED, Kind.HEADS, Kind.PAIR) for t in known):
+        return known[0] if known and known[0].kind is Kind.HEADS else None
+    if any(t.kind is Kind.LOGITS for t in known):
+        return Tensor(Kind.LOGITS, known[0].width)
+    return Tensor(Kind.STREAM, next((t.width for t in known if t.width), None))
+
+
+def _turns(node: ast.expr) -> bool:
+    """Whether an expression ends in swapping axes."""
+    called = node.func if isinstance(node, ast.Call) else node
+    return isinstance(called, ast.Attribute) and called.attr in {*_TURNS, "transpose"}
+
+
+def _path(node: ast.AST) -> str | None:
+    """`transformer.wte` of `self.transformer.wte`, `blocks[]` of `self.blocks[i]`; None for anything else."""
+    if isinstance(node, ast.Name):
+        return "" if node.id == "self" else None
+    if isinstance(node, ast.Attribute):
+        base = _path(node.value)
+        return None if base is None else f"{base}.{node.attr}".lstrip(".")
+    if isinstance(node, ast.Subscript):
+        base = _path(node.value)
+        if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+            return None if base is None else f"{base}.{node.slice.value}"
+        sliced = isinstance(node.slice, ast.Slice)
+        return base if sliced else base and f"{base}[]"
+    return None
+
+
+def _bindings(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """Names of a loop, and what they go through: plain, `enumerate`, `zip`, `reversed`."""
+    called = value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else ""
+    arguments = value.args if isinstance(value, ast.Call) else []
+    if isinstance(target, ast.Name) and called in ("", "reversed"):
+        yield target.id, arguments[0] if called else value
+    elif isinstance(target, ast.Tuple) and called == "enumerate" and len(target.elts) == 2:
+        yield from _bindings(target.elts[1], arguments[0])
+    elif isinstance(target, ast.Tuple) and called == "zip":
+        for one, its in zip(target.elts, arguments, strict=False):
+            yield from _bindings(one, its)
