@@ -10,6 +10,7 @@ from autoresearch_rl.target.agenda import NOTHING_SAID, Agenda
 from autoresearch_rl.target.edits import LIMIT_BYTES, splices, validate
 from autoresearch_rl.target.generators import Generator
 from autoresearch_rl.target.generators.compound import NAME, SHARE, compounds
+from autoresearch_rl.target.generators.grammar import Grammar
 from autoresearch_rl.target.generators.literals import Literals
 from autoresearch_rl.target.generators.recipes import Recipes
 from autoresearch_rl.target.generators.recombination import Recombination
@@ -116,7 +117,7 @@ class Space:
 
 def full_space(device: str = "cpu", limit_bytes: int = LIMIT_BYTES, program: bool = False) -> Space:
     """All generators of this package, for scripts that train on a device of this type."""
-    generators: list[Generator] = [Literals(), Recipes(device), Recombination()]
+    generators: list[Generator] = [Literals(), Recipes(device), Grammar(), Recombination()]
     return Space(generators, limit_bytes=limit_bytes, program=program)
 
 

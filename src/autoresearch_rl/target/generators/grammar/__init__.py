@@ -1,0 +1,36 @@
+"""Typed mutations of a script's own expressions: architectures that no catalogue holds.
+
+In the spirit of programs found by evolution (AutoML-Zero, arXiv 2003.03384; Primer, arXiv 2109.08668), but
+every mutation is one step that a researcher might take, and keeps shapes, causality and the script's manner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from autoresearch_rl.records import Candidate, Edit, Trial
+from autoresearch_rl.target.blocks import edit_at
+from autoresearch_rl.target.generators.grammar import expressions, statements, training
+from autoresearch_rl.target.generators.grammar.view import View
+from autoresearch_rl.target.script import Script
+
+RULES = (*expressions.RULES, *statements.RULES, *training.RULES)
+
+
+class Grammar:
+    """Each rule at each place where it fits."""
+
+    name = "grammar"
+    share = 0.15
+    remembers = False
+
+    def propose(self, script: Script, history: Sequence[Trial] = ()) -> Iterator[Candidate]:
+        """See `Generator.propose`. The topic is the rule and the place, the operator the rule."""
+        view = View(script.syntax)
+        seen: set[Edit] = set()
+        for rule in RULES:
+            for draft in rule(view):
+                edit = edit_at(script.source, draft.splices)
+                if edit not in seen:
+                    seen.add(edit)
+                    yield Candidate(edit, self.name, draft.operator, 0, 1.0, draft.topic, draft.odds)

@@ -54,7 +54,9 @@ _TYPES: Mapping[str, _Type] = {
     **dict.fromkeys(("GRU", "LSTM", "RNN"), _CELL),
     **dict.fromkeys(("Dropout", "Identity"), _Type(Role.DROPOUT)),
 }
-_ACTIVATIONS = "GELU ReLU SiLU Mish ELU LeakyReLU Tanh Sigmoid Softplus Hardswish SELU ReLU6 CELU PReLU Softsign"
+_ACTIVATIONS = (
+    "GELU ReLU SiLU Mish ELU LeakyReLU Tanh Sigmoid Softplus Hardswish SELU ReLU6 CELU PReLU Softsign"
+)
 LAYER_TYPES: Mapping[str, _Type] = {
     **{f"torch.nn.{name}": found for name, found in _TYPES.items()},
     **{f"torch.nn.{name}": _Type(Role.ACTIVATION) for name in _ACTIVATIONS.split()},

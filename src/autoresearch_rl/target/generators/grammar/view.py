@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from autoresearch_rl.target.generators.grammar.flow import Flow, Kind, Tensor, read_flows
 from autoresearch_rl.target.generators.grammar.layers import NORM_NAME, Layer, Module, Modules, Role
@@ -16,7 +17,15 @@ from autoresearch_rl.target.patterns import Place, Source
 TOPIC = 80  # characters
 _LOW = re.compile(r"bfloat16|float16|\.half\(\)")
 _SILENT = (Kind.IDS, Kind.TURNED, Kind.LOGITS, Kind.PAIR)
-_COMPREHENSIONS = (ast.Lambda, ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.IfExp, ast.BoolOp)
+_COMPREHENSIONS = (
+    ast.Lambda,
+    ast.GeneratorExp,
+    ast.ListComp,
+    ast.SetComp,
+    ast.DictComp,
+    ast.IfExp,
+    ast.BoolOp,
+)
 _CASTS = {"to", "float", "half", "bfloat16", "contiguous", "type_as", "clone", "view_as"}
 
 
@@ -76,7 +85,9 @@ class View:
         }
         self.norm = self._norm_function()
         self.word = self._word()
-        self._attributes = {n.node.attr for n in source.places(ast.Attribute) if isinstance(n.node, ast.Attribute)}
+        self._attributes = {
+            n.node.attr for n in source.places(ast.Attribute) if isinstance(n.node, ast.Attribute)
+        }
         self._imports = _top_imports(source)
         self.spots = [spot for flow in self.flows if not _is_tool(flow) for spot in self._spots(flow)]
 
@@ -151,7 +162,11 @@ class View:
                 needed = len(arguments.posonlyargs + arguments.args) - len(arguments.defaults)
                 last = node.body[-1]
                 text = ast.unparse(last)
-                if needed == 1 and isinstance(last, ast.Return) and re.search(r"rms_norm|layer_norm|-1", text):
+                if (
+                    needed == 1
+                    and isinstance(last, ast.Return)
+                    and re.search(r"rms_norm|layer_norm|-1", text)
+                ):
                     return node.name
         return None
 
@@ -162,7 +177,9 @@ class View:
             for p in self.source.places(ast.Compare)
             if isinstance(p.node, ast.Compare) and isinstance(p.node.left, ast.Constant)
         }
-        return next((word for word in ("gain", "scale", "gate", "scalar", "lambda") if word in grouped), "gain")
+        return next(
+            (word for word in ("gain", "scale", "gate", "scalar", "lambda") if word in grouped), "gain"
+        )
 
     def is_trained(self, module: Module) -> bool:
         """Whether weights that are added to a class surely come to the optimizer.
@@ -170,22 +187,27 @@ class View:
         They do where all parameters are asked for; a script that lists those of its parts may miss new ones
         of the whole.
         """
-        if any(t.kind is Kind.IDS and f.module is module for f in self.flows for t in f.parameters.values()):
-            return module is not self._whole() or self._asks_for_all
-        return True
+        return module is not self._whole() or self._asks_for_all
 
     def _whole(self) -> Module | None:
-        made = {layer.made.func.id for m in self.modules.classes.values() for layer in m.layers.values()
-                if isinstance(layer.made.func, ast.Name)}
+        made = {
+            layer.made.func.id
+            for m in self.modules.classes.values()
+            for layer in m.layers.values()
+            if isinstance(layer.made.func, ast.Name)
+        }
         outer = [m for name, m in self.modules.classes.items() if name not in made]
         return outer[-1] if outer else None
 
-    @property
+    @cached_property
     def _asks_for_all(self) -> bool:
         for place in self.source.places(ast.Call):
             node = place.node
             assert isinstance(node, ast.Call)
-            asked = isinstance(node.func, ast.Attribute) and node.func.attr in ("parameters", "named_parameters")
+            asked = isinstance(node.func, ast.Attribute) and node.func.attr in (
+                "parameters",
+                "named_parameters",
+            )
             if asked and isinstance(node.func.value, ast.Name) and place.scope[-1:] != ("__init__",):
                 clips = isinstance(place.parent, ast.Call) and "clip" in ast.unparse(place.parent.func)
                 if not clips:
@@ -195,7 +217,12 @@ class View:
     # Writing
 
     def draft(
-        self, operator: str, variant: str, where: Spot | ast.AST, changes: Sequence[Splice | None], odds: float
+        self,
+        operator: str,
+        variant: str,
+        where: Spot | ast.AST,
+        changes: Sequence[Splice | None],
+        odds: float,
     ) -> Iterator[Draft]:
         """A draft of these changes; none where one of them could not be written."""
         splices = tuple(change for change in changes if change is not None)
@@ -225,7 +252,11 @@ class View:
 
     def lines(self, first: ast.stmt, last: ast.stmt | None = None) -> tuple[str, int, int] | None:
         """Indentation, start and end of the lines of statements; None where others stand on them, too."""
-        text, (start, _), (_, end) = self.source.text, self.source.span(first), self.source.span(last or first)
+        text, (start, _), (_, end) = (
+            self.source.text,
+            self.source.span(first),
+            self.source.span(last or first),
+        )
         top = text.rfind("\n", 0, start) + 1
         newline = text.find("\n", end)
         bottom = len(text) if newline < 0 else newline + 1
@@ -315,7 +346,11 @@ def _is_plain(node: ast.AST, tensor: Tensor, flow: Flow) -> bool:
         return layer.role is Role.DROPOUT
     if not isinstance(node.func, ast.Attribute) or node.func.attr in ("square", "relu", "tanh", "sigmoid"):
         return False
-    return tensor.kind is not Kind.MIXED and isinstance(node.func.value, ast.expr) and node.func.value in flow.types
+    return (
+        tensor.kind is not Kind.MIXED
+        and isinstance(node.func.value, ast.expr)
+        and node.func.value in flow.types
+    )
 
 
 def _is_conditional(node: ast.AST, statement: ast.stmt) -> bool:

@@ -1,0 +1,180 @@
+"""Mutations of how a model is trained: schedules, optimizers, clipping."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from itertools import chain
+
+from autoresearch_rl.target.generators.grammar.view import Draft, View
+
+_RATE = re.compile(r"(?i)(?<![a-z])lr|rate")
+_PI = re.compile(r"\b\w+\.pi\s*\*\s*|\s*\*\s*\w+\.pi\b")
+_OPTIMIZER = "torch.optim."
+_ADAMS = {
+    "AdamW": "",
+    "Adam": "",
+    "NAdam": "decoupled_weight_decay=True",
+    "RAdam": "decoupled_weight_decay=True",
+    "Adamax": "",
+}
+_KNOWN = {"lr", "betas", "eps", "weight_decay"}  # what all of them take
+
+
+def schedules(view: View) -> Iterator[Draft]:
+    """How a factor falls: steeper, flatter, not to zero; a cosine made straight, a straight line bent."""
+    for node in _factors(view):
+        code, floor = view.operand(node), view.code(node)
+        cosine = _cosine(view, node)
+        yield from _reshaped(view, node, "squared", f"{code} ** 2", 0.0)
+        yield from _reshaped(view, node, "root", f"max(0.0, {floor}) ** 0.5", -0.2)
+        yield from _reshaped(view, node, "floor", f"0.1 + 0.9 * {code}", 0.0)
+        if cosine:
+            yield from _reshaped(view, node, "straight", f"1 - {cosine}", 0.1)
+            yield from _reshaped(view, node, "1 - root", f"1 - max(0.0, {cosine}) ** 0.5", 0.1)
+            yield from _reshaped(view, node, "1 - square", f"1 - ({cosine}) ** 2", -0.2)
+        elif bent := view.called("math.cos"):
+            text = f"0.5 - 0.5 * {bent}({view.called('math.pi')} * min(1.0, {floor}))"
+            yield from _reshaped(view, node, "cosine", text, 0.0)
+
+
+def _reshaped(view: View, node: ast.expr, variant: str, text: str, odds: float) -> Iterator[Draft]:
+    yield from view.draft(
+        "arithmetic", variant, node, [(*view.source.span(node), _enclosed(view, node, text))], odds
+    )
+
+
+def _enclosed(view: View, node: ast.expr, text: str) -> str:
+    """In parentheses, unless the whole of a statement or a lambda is replaced."""
+    place = view.places.get(node)
+    bare = place is None or isinstance(place.parent, ast.Return | ast.Assign | ast.Lambda)
+    return text if bare else f"({text})"
+
+
+def _cosine(view: View, node: ast.expr) -> str | None:
+    """`t` of `0.5 * (1 + cos(pi * t))`, in parentheses where needed."""
+    calls = [n for n in ast.walk(node) if isinstance(n, ast.Call)]
+    if len(calls) != 1 or not view.modules.full_name(calls[0].func).endswith(".cos"):
+        return None
+    shape = ast.unparse(node).replace(ast.unparse(calls[0]), "C").replace("1.0", "1")
+    known = ("0.5 * (1 + C)", "(1 + C) / 2", "(1 + C) * 0.5", "0.5 + 0.5 * C", "0.5 * (C + 1)")
+    angle = view.code(calls[0].args[0])
+    if shape not in known or len(_PI.findall(angle)) != 1:
+        return None
+    rest = _PI.sub("", angle, count=1)
+    return rest if re.fullmatch(r"\w+|\(.*\)", rest) and rest.count("(") <= 1 else f"({rest})"
+
+
+def _factors(view: View) -> list[ast.expr]:
+    """Expressions between 0 and 1 that depend on how far training is."""
+    found: dict[ast.expr, None] = {}
+    for function in _functions_of_progress(view):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Return | ast.Assign) and isinstance(node.value, ast.BinOp | ast.Call):
+                if _is_factor(view, node.value):
+                    found[node.value] = None
+        if isinstance(function, ast.Lambda) and _is_factor(view, function.body):
+            found[function.body] = None
+    return list(found)
+
+
+def _functions_of_progress(view: View) -> Iterator[ast.FunctionDef | ast.Lambda]:
+    """Functions that are handed the progress, and lambdas that ask for it."""
+    named: set[str] = set()
+    for place in view.source.places(ast.Call):
+        node = place.node
+        assert isinstance(node, ast.Call)
+        if any(_asks(a) for a in chain(node.args, (k.value for k in node.keywords))):
+            named.add(ast.unparse(node.func).rpartition(".")[2])
+    for place in chain(view.source.places(ast.FunctionDef), view.source.places(ast.Lambda)):
+        node = place.node
+        if isinstance(node, ast.FunctionDef) and (node.name in named or _is_schedule(node)):
+            yield node
+        elif isinstance(node, ast.Lambda) and _asks(node.body):
+            yield node
+
+
+def _asks(node: ast.AST) -> bool:
+    return any(isinstance(n, ast.Attribute) and n.attr == "progress" for n in ast.walk(node))
+
+
+def _is_schedule(node: ast.FunctionDef) -> bool:
+    """A function that asks for the progress itself; not one that trains."""
+    return _asks(node) and not any(isinstance(n, ast.For | ast.While) for n in ast.walk(node))
+
+
+def _is_factor(view: View, node: ast.expr) -> bool:
+    """A ratio, a difference from one or a cosine; nothing in it that is a learning rate."""
+    code = ast.unparse(node)
+    names = [n for n in ast.walk(node) if isinstance(n, ast.Name | ast.Attribute)]
+    calls = {view.code(n.func).rpartition(".")[2] for n in ast.walk(node) if isinstance(n, ast.Call)}
+    falls = re.match(r"\(?1(\.0)? [-+]|0\.5 [*+]|min\(1|max\(0|\(1(\.0)? \+", code) is not None
+    divided = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+    return bool(names) and not _RATE.search(code) and calls <= {"cos", "min", "max"} and (falls or divided)
+
+
+def optimizers(view: View) -> Iterator[Draft]:
+    """Another optimizer of the same family, where it takes the same options."""
+    for place in view.source.places(ast.Call):
+        node = place.node
+        assert isinstance(node, ast.Call)
+        name = view.modules.full_name(node.func)
+        own = name.removeprefix(_OPTIMIZER)
+        options = {k.arg for k in node.keywords}
+        if not name.startswith(_OPTIMIZER) or own not in _ADAMS or not options <= _KNOWN:
+            continue
+        for other, extra in _ADAMS.items():
+            made = view.called(_OPTIMIZER + other)
+            if other == own or made is None:
+                continue
+            changes = [(*view.source.span(node.func), made)]
+            if extra and "weight_decay" in options:
+                end = view.source.span(node.keywords[-1])[1]
+                changes.append((end, end, f", {extra}"))
+            yield from view.draft("swap", other, node, changes, -0.4)
+        if own in ("AdamW", "Adam") and node.keywords:
+            end = view.source.span(node.keywords[-1])[1]
+            yield from view.draft("swap", "amsgrad", node, [(end, end, ", amsgrad=True")], -0.4)
+
+
+def clipping(view: View) -> Iterator[Draft]:
+    """Gradients that are not clipped, or each on its own."""
+    for place in view.source.places(ast.Call):
+        node = place.node
+        assert isinstance(node, ast.Call)
+        name = view.modules.full_name(node.func)
+        if not name.endswith("clip_grad_norm_") or len(node.args) != 2 or node.keywords:
+            continue
+        statement = place.statement
+        if isinstance(place.parent, ast.Expr) and statement is not None:
+            yield from _unclipped(view, node, statement)
+            other = view.called(name.replace("_norm_", "_value_"))
+            if other:
+                yield from view.draft("swap", "value", node, [(*view.source.span(node.func), other)], -0.3)
+
+
+def _unclipped(view: View, node: ast.Call, statement: ast.stmt) -> Iterator[Draft]:
+    for place in view.source.runs():
+        around = place.node
+        body = getattr(place.parent, place.field)
+        alone = isinstance(around, ast.If) and around.body == [statement] and not around.orelse
+        if around is statement or alone:
+            assert isinstance(around, ast.stmt)
+            if isinstance(body, list) and len(body) > 1:
+                yield from view.draft("delete", "", node, [view.without(around, body)], -0.4)
+
+
+def constant_parts(view: View) -> Iterator[Draft]:
+    """A phase of a schedule left out: `if progress < WARMUP: return ...`."""
+    for function in _functions_of_progress(view):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for statement in function.body[:-1]:
+            ends = isinstance(statement, ast.If) and not statement.orelse
+            if ends and isinstance(statement, ast.If) and isinstance(statement.body[-1], ast.Return):
+                gone = [view.without(statement, function.body)]
+                yield from view.draft("delete", "", statement.test, gone, -0.5)
+
+
+RULES = (schedules, optimizers, clipping, constant_parts)
