@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from autoresearch_rl.records import Candidate, Edit, Trial
 from autoresearch_rl.target.blocks import edit_at
-from autoresearch_rl.target.generators.grammar import expressions, statements, training
+from autoresearch_rl.target.generators.grammar import functions, statements, training, weights
 from autoresearch_rl.target.generators.grammar.view import View
 from autoresearch_rl.target.script import Script
 
-RULES = (*expressions.RULES, *statements.RULES, *training.RULES)
+RULES = (*functions.RULES, *weights.RULES, *statements.RULES, *training.RULES)
 
 
 class Grammar:

@@ -1,16 +1,15 @@
-"""What the expressions of a module's methods are: light, conservative types.
+"""What the expressions of a module's methods are: a method is read once, from top to bottom.
 
 A type is known where a layer, a norm or an activation says it, and for what is handed to a layer. Where
-nothing says it there is no type, and no rule applies. The last axis of everything that has a type is one of
-channels, never of time: a norm over it cannot see the future.
+nothing says it there is no type, and no rule applies.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
+from typing import Any
 
 from autoresearch_rl.target.generators.grammar.layers import (
     ACTIVATION_NAME,
@@ -21,40 +20,24 @@ from autoresearch_rl.target.generators.grammar.layers import (
     Role,
     Shape,
 )
-
-
-class Kind(StrEnum):
-    """What a tensor is in the model."""
-
-    IDS = "ids"
-    EMBEDDED = "embedded"
-    STREAM = "stream"  # a residual sum
-    NORMED = "normed"
-    HIDDEN = "hidden"  # what a layer with weights gives
-    ACTIVE = "active"  # what an activation gives
-    MIXED = "mixed"  # what attention gives, heads side by side
-    HEADS = "heads"  # split in heads; the last axis is as wide as a head
-    TURNED = "turned"  # axes are swapped: the last one may be time
-    PAIR = "pair"  # what a recurrent layer gives
-    LOGITS = "logits"
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor's kind, and how many channels it has, in the words of its class's constructor."""
-
-    kind: Kind
-    width: str | None = None
-
-
-_ELEMENTWISE = "gelu relu silu tanh sigmoid mish elu leaky_relu softplus hardswish selu celu relu6 softsign"
-ACTIVATIONS = {f"torch.nn.functional.{n}" for n in _ELEMENTWISE.split()} | {
-    f"torch.{n}" for n in (*_ELEMENTWISE.split(), "square", "sin", "erf")
-}
-NORMS = {f"torch.nn.functional.{n}" for n in ("rms_norm", "layer_norm", "normalize")} | {"torch.rms_norm"}
-ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
-_SAME = {"to", "float", "half", "bfloat16", "contiguous", "type_as", "clone", "type"}
-_TURNS = {"permute", "mT", "T", "mH", "movedim", "swapaxes"}
+from autoresearch_rl.target.generators.grammar.tensors import (
+    ACTIVATIONS,
+    ATTENTION,
+    CASTS,
+    ELEMENTWISE,
+    NORMS,
+    OUTSIDE,
+    TURNS,
+    Kind,
+    Tensor,
+    active,
+    added,
+    bindings,
+    ends_turned,
+    given,
+    normed,
+    path_of,
+)
 
 
 class Flow:
@@ -68,6 +51,11 @@ class Flow:
         self.names: dict[str, Tensor] = {}
         self._sizes: dict[str, str] = {}  # `C` of `B, T, C = x.shape` -> width
         self._loops: dict[str, Layer] = {}
+        self._vocabulary = {
+            ast.unparse(layer.made.args[0])
+            for layer in module.layers.values()
+            if layer.role is Role.EMBEDDING and layer.made.args
+        }
         self._bind_loops()
         self._read_parameters()
         for statement in function.body:
@@ -78,7 +66,7 @@ class Flow:
         """How wide the first argument and the result are; None when nothing is known."""
         takes = self.first
         gives = self.returned[-1] if self.returned else None
-        if takes is None or gives is None or takes.kind is Kind.IDS or gives.kind in _OUTSIDE:
+        if takes is None or gives is None or takes.kind is Kind.IDS or gives.kind in OUTSIDE:
             return None
         return Shape(takes.width, gives.width, gives.kind is Kind.STREAM)
 
@@ -92,7 +80,7 @@ class Flow:
         """The layer that is called: `self.up`, `block` in a loop, `self.layers[i]`."""
         if isinstance(function, ast.Name):
             return self._loops.get(function.id)
-        path = _path(function)
+        path = path_of(function)
         return self.module.layers.get(path) if path else None
 
     # What arguments are is told by what is done with them.
@@ -108,6 +96,9 @@ class Flow:
                 self._want(call.args[0], Tensor(Kind.IDS), own)
             elif layer and layer.takes:
                 self._want(call.args[0], Tensor(Kind.STREAM, self._width(layer.takes)), own)
+        for node in ast.walk(self.function):
+            if isinstance(node, ast.BinOp) and (shape := self._matrix(node.right)):
+                self._want(node.left, Tensor(Kind.STREAM, self._width(shape[0])), own)
         for call in calls:
             if self._is_norm(call):
                 self._want(call.args[0], Tensor(Kind.STREAM), own)
@@ -134,17 +125,17 @@ class Flow:
     def _bind_loops(self) -> None:
         for node in ast.walk(self.function):
             if isinstance(node, ast.For | ast.comprehension):
-                for target, value in _bindings(node.target, node.iter):
+                for target, value in bindings(node.target, node.iter):
                     if layer := self._one_of(value):
                         self._loops[target] = layer
 
     def _one_of(self, value: ast.expr) -> Layer | None:
         """Any of the layers that a loop goes through: a list of them, blocks in a row, `(self.q, self.k)`."""
         if isinstance(value, ast.Tuple | ast.List):
-            found = [self.module.layers.get(_path(one) or "") for one in value.elts]
+            found = [self.module.layers.get(path_of(one) or "") for one in value.elts]
             alike = {(one.role, one.takes, one.gives) if one else None for one in found}
             return found[0] if len(alike) == 1 else None
-        path = _path(value)
+        path = path_of(value)
         layer = self.module.layers.get(path or "")
         blocks = layer if layer and layer.role is Role.BLOCK and layer.takes == layer.gives else None
         return self.module.layers.get(f"{path}[]") or blocks
@@ -159,7 +150,7 @@ class Flow:
         elif isinstance(node, ast.AugAssign):
             value, old = self._type(node.value), self._type(node.target)
             if isinstance(node.target, ast.Name) and (value or old):
-                self.names[node.target.id] = _sum(old, value) or Tensor(Kind.STREAM)
+                self.names[node.target.id] = added(old, value) or Tensor(Kind.STREAM)
         elif isinstance(node, ast.Return) and node.value is not None:
             if tensor := self._type(node.value):
                 self.returned.append(tensor)
@@ -211,15 +202,16 @@ class Flow:
     def _type(self, node: ast.AST) -> Tensor | None:
         if node in self.types:
             return self.types[node]
-        reader = _READERS.get(type(node))
-        tensor = reader(self, node) if reader else self._type_children(node)
+        reader = _READERS.get(type(node), Flow._type_other)
+        tensor = reader(self, node)
         if tensor is not None:
             self.types[node] = tensor
         return tensor
 
-    def _type_children(self, node: ast.AST) -> None:
+    def _type_other(self, node: ast.AST) -> Tensor | None:
         for child in ast.iter_child_nodes(node):
             self._type(child)
+        return None
 
     def _type_name(self, node: ast.Name) -> Tensor | None:
         return self.names.get(node.id)
@@ -230,7 +222,7 @@ class Flow:
         return found or other
 
     def _type_comprehension(self, node: ast.GeneratorExp | ast.ListComp) -> Tensor | None:
-        self._type_children(node)
+        self._type_other(node)
         return self.types.get(node.elt)
 
     def _type_subscript(self, node: ast.Subscript) -> Tensor | None:
@@ -242,12 +234,22 @@ class Flow:
     def _type_operation(self, node: ast.BinOp) -> Tensor | None:
         left, right = self._type(node.left), self._type(node.right)
         if isinstance(node.op, ast.Add | ast.Sub):
-            return _sum(left, right)
+            return added(left, right)
         if isinstance(node.op, ast.MatMult):
-            return right if right and right.kind is Kind.HEADS else None
+            return self._product(node.right, right)
         found = left or right
         both = left and right and Kind.ACTIVE in (left.kind, right.kind)
         return replace(found, kind=Kind.ACTIVE) if found and both else found
+
+    def _product(self, node: ast.expr, right: Tensor | None) -> Tensor | None:
+        """`weights @ values` is as wide as the values; `x @ self.matrix` as the matrix says."""
+        if shape := self._matrix(node):
+            return Tensor(Kind.HIDDEN, self._width(shape[-1]))
+        return right if right and right.kind is Kind.HEADS else None
+
+    def _matrix(self, node: ast.expr) -> list[str] | None:
+        shape = self.module.matrices.get(path_of(node) or "")
+        return shape if shape and len(shape) == 2 else None
 
     def _type_call(self, node: ast.Call) -> Tensor | None:
         for child in (*node.args, *(k.value for k in node.keywords)):
@@ -256,8 +258,8 @@ class Flow:
         if layer := self.layer_of(node.func):
             self.layers[node] = layer
             return self._layer(layer, node, first)
-        path = _path(node.func)
-        if path in self.module.methods:
+        path = path_of(node.func)
+        if path and path in self.module.methods:
             return self._method(path, first)
         name = self.modules.full_name(node.func)
         if name:
@@ -269,9 +271,11 @@ class Flow:
     def _layer(self, layer: Layer, node: ast.Call, first: Tensor | None) -> Tensor | None:
         if first is not None and first.kind is Kind.TURNED:
             return first
-        if first is None and node.args and layer.takes and not _turns(node.args[0]):
+        if first is None and node.args and layer.takes and not ends_turned(node.args[0]):
             self.types[node.args[0]] = first = Tensor(Kind.MIXED, self._width(layer.takes))
-        return _LAYERS[layer.role](layer, first, self._width(layer.gives))
+        tensor = given(layer, first, self._width(layer.gives))
+        asked = tensor is not None and tensor.kind is Kind.HIDDEN and layer.gives in self._vocabulary
+        return Tensor(Kind.LOGITS, layer.gives) if asked else tensor
 
     def _method(self, name: str, first: Tensor | None) -> Tensor | None:
         shape = self.modules.shape_of(f"{self.module.name}.{name}")
@@ -281,13 +285,15 @@ class Flow:
 
     def _function(self, name: str, node: ast.Call, first: Tensor | None) -> Tensor | None:
         if name in ACTIVATIONS:
-            return _active(first)
+            return active(first)
         if name in NORMS:
-            return first and replace(first, kind=first.kind if first.kind is Kind.HEADS else Kind.NORMED)
+            return normed(first)
         if name == ATTENTION:
             return Tensor(Kind.HEADS)
         if name == "torch.einsum":
             return self._einsum(node)
+        if name in ("torch.matmul", "torch.bmm") and len(node.args) == 2:
+            return self._product(node.args[1], self.types.get(node.args[1]))
         if name == "torch.nn.functional.embedding":
             return Tensor(Kind.EMBEDDED)
         return first if name == "torch.nn.functional.dropout" else None
@@ -305,17 +311,19 @@ class Flow:
         if first is None or name not in self.modules.globals:
             return None
         if is_norm_name(name):
-            return replace(first, kind=first.kind if first.kind is Kind.HEADS else Kind.NORMED)
-        return _active(first) if ACTIVATION_NAME.search(name) else None
+            return normed(first)
+        return active(first) if ACTIVATION_NAME.search(name) else None
 
     def _tensor_method(self, node: ast.Call) -> Tensor | None:
         if not isinstance(node.func, ast.Attribute):
-            return self._type_children(node.func)
+            return self._type_other(node.func)
         value, name = self._type(node.func.value), node.func.attr
-        if value is None or name in _SAME:
+        if value is None or name in CASTS:
             return value
-        if name in _ELEMENTWISE.split() or name == "square":
-            return _active(value)
+        if name in TURNS:
+            return Tensor(Kind.TURNED)
+        if name in ELEMENTWISE:
+            return active(value)
         reader = _METHODS.get(name)
         return reader(self, node, value) if reader else None
 
@@ -348,9 +356,6 @@ class Flow:
         named = isinstance(node.func, ast.Attribute) and node.func.attr == "split"
         return Tensor(value.kind, self._width(piece) if named else None)
 
-    def _turned(self, node: ast.Call, value: Tensor) -> Tensor | None:
-        return Tensor(Kind.TURNED)
-
     def _width(self, text: str | None) -> str | None:
         """A width in the words of the constructor."""
         text = self._sizes.get(text or "", text)
@@ -358,15 +363,15 @@ class Flow:
         return None if text is None or text == "-1" or text.startswith("self.") else text
 
 
-_OUTSIDE = (Kind.IDS, Kind.LOGITS, Kind.TURNED, Kind.PAIR, Kind.HEADS)
-_READERS: Mapping[type[ast.AST], Callable[[Flow, ast.AST], Tensor | None]] = {
-    ast.Name: Flow._type_name,  # type: ignore[dict-item]
-    ast.IfExp: Flow._type_condition,  # type: ignore[dict-item]
-    ast.Subscript: Flow._type_subscript,  # type: ignore[dict-item]
-    ast.GeneratorExp: Flow._type_comprehension,  # type: ignore[dict-item]
-    ast.ListComp: Flow._type_comprehension,  # type: ignore[dict-item]
-    ast.BinOp: Flow._type_operation,  # type: ignore[dict-item]
-    ast.Call: Flow._type_call,  # type: ignore[dict-item]
+_Reader = Callable[[Flow, Any], Tensor | None]
+_READERS: Mapping[type[ast.AST], _Reader] = {
+    ast.Name: Flow._type_name,
+    ast.IfExp: Flow._type_condition,
+    ast.Subscript: Flow._type_subscript,
+    ast.GeneratorExp: Flow._type_comprehension,
+    ast.ListComp: Flow._type_comprehension,
+    ast.BinOp: Flow._type_operation,
+    ast.Call: Flow._type_call,
 }
 _METHODS: Mapping[str, Callable[[Flow, ast.Call, Tensor], Tensor | None]] = {
     **dict.fromkeys(("view", "reshape"), Flow._viewed),
@@ -374,45 +379,6 @@ _METHODS: Mapping[str, Callable[[Flow, ast.Call, Tensor], Tensor | None]] = {
     "flatten": Flow._flattened,
     "unflatten": Flow._unflattened,
     **dict.fromkeys(("split", "chunk"), Flow._split),
-    **dict.fromkeys(_TURNS, Flow._turned),
-}
-_VOCABULARY = ("vocab", "n_tok", "num_tok", "ntoken")
-
-
-def _gives_logits(layer: Layer) -> bool:
-    return any(word in (layer.gives or "").lower() for word in _VOCABULARY)
-
-
-def _linear(layer: Layer, first: Tensor | None, width: str | None) -> Tensor | None:
-    return Tensor(Kind.LOGITS if _gives_logits(layer) else Kind.HIDDEN, width)
-
-
-def _block(layer: Layer, first: Tensor | None, width: str | None) -> Tensor | None:
-    if _gives_logits(layer):
-        return Tensor(Kind.LOGITS, width)
-    return Tensor(Kind.STREAM if layer.residual else Kind.HIDDEN, width)
-
-
-def _active(tensor: Tensor | None) -> Tensor | None:
-    """After an activation; logits stay logits, whatever caps them."""
-    return tensor and replace(tensor, kind=tensor.kind if tensor.kind in _OUTSIDE else Kind.ACTIVE)
-
-
-def _normed(layer: Layer, first: Tensor | None, width: str | None) -> Tensor | None:
-    if first is not None and first.kind is Kind.HEADS:
-        return first
-    return Tensor(Kind.NORMED, width or (first.width if first else None))
-
-
-_LAYERS: Mapping[Role, Callable[[Layer, Tensor | None, str | None], Tensor | None]] = {
-    Role.LINEAR: _linear,
-    Role.BLOCK: _block,
-    Role.NORM: _normed,
-    Role.EMBEDDING: lambda layer, first, width: Tensor(Kind.EMBEDDED, width),
-    Role.ACTIVATION: lambda layer, first, width: _active(first),
-    Role.DROPOUT: lambda layer, first, width: first,
-    Role.RECURRENT: lambda layer, first, width: Tensor(Kind.PAIR, width),
-    Role.OTHER: lambda layer, first, width: None,
 }
 
 
@@ -443,47 +409,3 @@ def _class_flows(modules: Modules, module: Module) -> Iterator[Flow]:
             name = module.name if function.name == "forward" else f"{module.name}.{function.name}"
             modules.shapes[name] = flow.shape
             yield flow
-
-
-def _sum(left: Tensor | None, right: Tensor | None) -> Tensor | None:
-    known = [t for t in (left, right) if t is not None]
-    if not known or any(t.kind in (Kind.IDS, Kind.TURNED, Kind.HEADS, Kind.PAIR) for t in known):
-        return known[0] if known and known[0].kind is Kind.HEADS else None
-    if any(t.kind is Kind.LOGITS for t in known):
-        return Tensor(Kind.LOGITS, known[0].width)
-    return Tensor(Kind.STREAM, next((t.width for t in known if t.width), None))
-
-
-def _turns(node: ast.expr) -> bool:
-    """Whether an expression ends in swapping axes."""
-    called = node.func if isinstance(node, ast.Call) else node
-    return isinstance(called, ast.Attribute) and called.attr in {*_TURNS, "transpose"}
-
-
-def _path(node: ast.AST) -> str | None:
-    """`transformer.wte` of `self.transformer.wte`, `blocks[]` of `self.blocks[i]`; None for anything else."""
-    if isinstance(node, ast.Name):
-        return "" if node.id == "self" else None
-    if isinstance(node, ast.Attribute):
-        base = _path(node.value)
-        return None if base is None else f"{base}.{node.attr}".lstrip(".")
-    if isinstance(node, ast.Subscript):
-        base = _path(node.value)
-        if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
-            return None if base is None else f"{base}.{node.slice.value}"
-        sliced = isinstance(node.slice, ast.Slice)
-        return base if sliced else base and f"{base}[]"
-    return None
-
-
-def _bindings(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    """Names of a loop, and what they go through: plain, `enumerate`, `zip`, `reversed`."""
-    called = value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else ""
-    arguments = value.args if isinstance(value, ast.Call) else []
-    if isinstance(target, ast.Name) and called in ("", "reversed"):
-        yield target.id, arguments[0] if called else value
-    elif isinstance(target, ast.Tuple) and called == "enumerate" and len(target.elts) == 2:
-        yield from _bindings(target.elts[1], arguments[0])
-    elif isinstance(target, ast.Tuple) and called == "zip":
-        for one, its in zip(target.elts, arguments, strict=False):
-            yield from _bindings(one, its)

@@ -72,7 +72,8 @@ class Layer:
     takes: str | None = None
     gives: str | None = None
     residual: bool = False  # what it takes is part of the sum that it gives
-    parts: tuple[Layer, ...] = ()  # of an `nn.Sequential`
+    parts: tuple[Layer | None, ...] = ()  # of an `nn.Sequential`; None for what is not known
+    optional: bool = False  # may be None instead
 
 
 @dataclass
@@ -83,6 +84,7 @@ class Module:
     base: str  # full name of its first base
     methods: Mapping[str, ast.FunctionDef]
     layers: dict[str, Layer] = field(default_factory=dict)  # `up`, `transformer.wte`, `blocks[]`
+    matrices: dict[str, list[str]] = field(default_factory=dict)  # weights of its own, and their sizes
     aliases: dict[str, str] = field(default_factory=dict)  # `self.dim` -> `dim`
     anchor: ast.stmt | None = None  # the last statement of the constructor that makes a layer
 
@@ -156,31 +158,35 @@ class Modules:
         for statement in module.init.body:
             found = dict(self._assigned(statement, module))
             module.layers.update(found)
-            if found:
+            if found or not module.layers:  # nothing is set before it is there
                 module.anchor = statement
 
     def _assigned(self, statement: ast.stmt, module: Module) -> Iterator[tuple[str, Layer]]:
         for node in ast.walk(statement):
-            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            if isinstance(node, ast.Call) and (path := _appended_to(node)):
+                yield from self._members(f"{path}[]", node.args[0], module)
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
                 for path, value in _pairs(target, node.value):
                     if isinstance(value, ast.Name | ast.Attribute):
                         module.aliases[f"self.{path}"] = self.source.code(value)
-                    yield from self._members(path, value)
+                    yield from self._members(path, value, module)
 
-    def _members(self, path: str, value: ast.expr) -> Iterator[tuple[str, Layer]]:
+    def _members(self, path: str, value: ast.expr, module: Module) -> Iterator[tuple[str, Layer]]:
         call = value.body if isinstance(value, ast.IfExp) else value
         if not isinstance(call, ast.Call):
             return
         name = self.full_name(call.func)
-        if name == "torch.nn.ModuleList":
+        if name == "torch.nn.Parameter" and (tensor := _innermost(call)):
+            module.matrices[path] = [ast.unparse(size) for size in tensor.args]
+        elif name == "torch.nn.ModuleList":
             for element in _elements(call)[:1]:
-                yield from self._members(f"{path}[]", element)
+                yield from self._members(f"{path}[]", element, module)
         elif name == "torch.nn.ModuleDict":
             for key, member in _items(call):
-                yield from self._members(f"{path}.{key}", member)
+                yield from self._members(f"{path}.{key}", member, module)
         elif layer := self.layer(call):
-            yield path, layer
+            yield path, replace(layer, optional=call is not value)
 
     def layer(self, call: ast.Call) -> Layer | None:
         """What this call of a constructor makes; None when it is none."""
@@ -208,16 +214,17 @@ class Modules:
         return None if value is None else ast.unparse(value)
 
     def _sequential(self, call: ast.Call) -> Layer:
-        made = [a for a in _elements(call) if isinstance(a, ast.Call)]
-        parts = [layer for a in made if (layer := self.layer(a))]
-        whole = len(parts) == len(_elements(call)) and bool(parts)
-        takes = next((p.takes for p in parts if p.takes), None) if whole else None
-        gives = next((p.gives for p in reversed(parts) if p.gives), None) if whole else None
-        residual = whole and all(p.residual for p in parts)
-        listed = tuple(parts) if whole and not any(isinstance(a, ast.Starred) for a in call.args) else ()
-        embeds = bool(parts) and parts[0].role is Role.EMBEDDING
+        elements = _elements(call)
+        parts = [self.layer(a) if isinstance(a, ast.Call) else None for a in elements]
+        known = [part for part in parts if part is not None]
+        whole = bool(known) and len(known) == len(parts)
+        takes = next((p.takes for p in known if p.takes), None) if whole else None
+        gives = next((p.gives for p in reversed(known) if p.gives), None) if whole else None
+        residual = whole and all(p.residual for p in known)
+        embeds = whole and known[0].role is Role.EMBEDDING
         role = Role.BLOCK if takes and gives and not embeds else Role.OTHER
-        return Layer(role, call, takes, gives, residual, listed)
+        listed = (self.layer(a) if isinstance(a, ast.Call) else None for a in call.args)
+        return Layer(role, call, takes, gives, residual, tuple(listed))
 
     def _own(self, module: Module, call: ast.Call) -> Layer:
         """A class of the script: like its base, a norm by its name, or whatever its `forward` does."""
@@ -301,6 +308,21 @@ def _items(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
         for key, member in zip(value.keys, value.values, strict=True):
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
                 yield key.value, member
+
+
+def _appended_to(call: ast.Call) -> str | None:
+    """`layers` of `self.layers.append(...)`."""
+    if not isinstance(call.func, ast.Attribute) or call.func.attr != "append" or len(call.args) != 1:
+        return None
+    to = call.func.value
+    own = isinstance(to, ast.Attribute) and isinstance(to.value, ast.Name) and to.value.id == "self"
+    return to.attr if own and isinstance(to, ast.Attribute) else None
+
+
+def _innermost(call: ast.Call) -> ast.Call | None:
+    """`torch.randn(a, b)` of `nn.Parameter(0.02 * torch.randn(a, b))`; None for fewer than two sizes."""
+    calls = [n for n in ast.walk(call) if isinstance(n, ast.Call) and n is not call and len(n.args) >= 2]
+    return calls[-1] if calls else None
 
 
 def _bound(module: Module, call: ast.Call) -> dict[str, str]:

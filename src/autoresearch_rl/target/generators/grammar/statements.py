@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from autoresearch_rl.target.generators.grammar.expressions import NN
-from autoresearch_rl.target.generators.grammar.flow import Flow, Kind
+from autoresearch_rl.target.generators.grammar.flow import Flow
+from autoresearch_rl.target.generators.grammar.functions import NN
 from autoresearch_rl.target.generators.grammar.layers import Layer, Role
-from autoresearch_rl.target.generators.grammar.view import Draft, View
-from autoresearch_rl.target.normal import Splice, spliced
+from autoresearch_rl.target.generators.grammar.tensors import Kind
+from autoresearch_rl.target.generators.grammar.view import View
+from autoresearch_rl.target.generators.grammar.weights import SCALAR, parameter
+from autoresearch_rl.target.generators.grammar.writing import Draft
+from autoresearch_rl.target.normal import Splice
 
 _POSITION = re.compile(r"(?i)pos|wpe")
 _INDEXED = re.compile(r"\[-?\d+\]\.(weight|bias)")
@@ -20,40 +23,46 @@ _INDEXED = re.compile(r"\[-?\d+\]\.(weight|bias)")
 
 @dataclass(frozen=True, slots=True)
 class _Sublayer:
-    """`x = x + branch(x)`, `x += branch(x)` or `return x + branch(x)`."""
+    """`x = x + branch(x)`, `h = x + branch(x)`, `x += branch(x)` or `return x + branch(x)`."""
 
     statement: ast.Assign | ast.AugAssign | ast.Return
-    name: str
+    name: str  # the stream before
+    target: str  # and after; empty where it is returned
     total: ast.expr  # what is assigned or returned
     branch: ast.expr
     flow: Flow
     body: list[ast.stmt]
 
+    def with_value(self, value: str) -> str:
+        """The statement with another value of the stream."""
+        return f"{self.target} = {value}" if self.target else f"return {value}"
 
-def _sublayers(view: View) -> Iterator[_Sublayer]:
-    for flow in view.flows:
-        for body in _bodies(flow.function):
-            for statement in body:
-                found = _as_sublayer(statement, flow, body)
-                if found and _reads(found.branch, found.name):
-                    yield found
+
+def _sublayers(view: View) -> list[_Sublayer]:
+    found = (
+        _as_sublayer(statement, flow, body)
+        for flow in view.flows
+        for body in _bodies(flow.function)
+        for statement in body
+    )
+    return [one for one in found if one and _reads(one.branch, one.name)]
 
 
 def _as_sublayer(statement: ast.stmt, flow: Flow, body: list[ast.stmt]) -> _Sublayer | None:
-    if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
-        if isinstance(statement.op, ast.Add):
-            return _Sublayer(statement, statement.target.id, statement.value, statement.value, flow, body)
+    if isinstance(statement, ast.AugAssign):
+        target, value = statement.target, statement.value
+        if isinstance(target, ast.Name) and isinstance(statement.op, ast.Add) and value in flow.types:
+            return _Sublayer(statement, target.id, target.id, value, value, flow, body)
         return None
     if not isinstance(statement, ast.Assign | ast.Return) or not isinstance(statement.value, ast.BinOp):
         return None
-    total = statement.value
-    left = total.left
+    total, left = statement.value, statement.value.left
     stream = left in flow.types and flow.types[left].kind is Kind.STREAM
     if not isinstance(total.op, ast.Add) or not isinstance(left, ast.Name) or not stream:
         return None
-    if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) != left.id:
-        return None
-    return _Sublayer(statement, left.id, total, total.right, flow, body)
+    name = ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else ""
+    plain = isinstance(statement, ast.Return) or name.isidentifier()
+    return _Sublayer(statement, left.id, name, total, total.right, flow, body) if plain else None
 
 
 def _bodies(node: ast.AST) -> Iterator[list[ast.stmt]]:
@@ -68,26 +77,25 @@ def _reads(node: ast.AST, name: str) -> bool:
     return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node))
 
 
-def _assigned(one: _Sublayer, value: str) -> str:
-    """The statement of a sublayer with another value for the stream."""
-    return f"return {value}" if isinstance(one.statement, ast.Return) else f"{one.name} = {value}"
-
-
 def _rewritten(view: View, one: _Sublayer, value: str) -> Splice:
-    return (*view.source.span(one.statement), _assigned(one, value))
+    return (*view.source.span(one.statement), one.with_value(value))
 
 
 def sublayers(view: View) -> Iterator[Draft]:
     """A sublayer applied twice, left out, or counted by half."""
     for one in _sublayers(view):
-        if not isinstance(one.statement, ast.Return):
-            again = [view.below(one.statement, view.code(one.statement))]
-            yield from view.draft("duplicate", "", one.branch, again, -0.4)
-            gone = [view.without(one.statement, one.body)]
-            yield from view.draft("delete", "", one.branch, gone, -1.5)
+        after = view.renamed(one.branch, one.name, one.target)
+        if one.target:
+            again = view.below(one.statement, f"{one.target} = {one.target} + {after}")
         else:
-            gone = [view.replaced(one.total, one.name)]
-            yield from view.draft("delete", "", one.branch, gone, -1.5)
+            again = view.above(one.statement, f"{one.name} = {view.code(one.total)}")
+        yield from view.draft("duplicate", "", one.branch, [again], -0.4)
+        if not view.needs_all_gradients:
+            gone = _rewritten(view, one, one.name)
+            if one.name == one.target:
+                yield from view.draft("delete", "", one.branch, [view.without(one.statement, one.body)], -1.5)
+            else:
+                yield from view.draft("delete", "", one.branch, [gone], -1.5)
         half = [view.replaced(one.branch, f"0.5 * {view.operand(one.branch)}")]
         yield from view.draft("arithmetic", "half", one.branch, half, -0.1)
 
@@ -95,48 +103,39 @@ def sublayers(view: View) -> Iterator[Draft]:
 def norms(view: View) -> Iterator[Draft]:
     """Where a sublayer normalises: before it, after the sum, or what it adds."""
     for one in _sublayers(view):
-        for norm in ast.walk(one.branch):
-            if not (isinstance(norm, ast.Call) and _normalises(norm, one)):
-                continue
-            plain = _inside(view, one.branch, norm, one.name)
-            function = view.code(norm.func)
-            after = [_rewritten(view, one, f"{function}({one.name} + {plain})")]
-            yield from view.draft("normalise", "after the sum", one.branch, after, -0.4)
-            added = [view.replaced(one.branch, f"{function}({plain})")]
-            yield from view.draft("normalise", "only the branch", one.branch, added, -0.2)
-            break
+        norm = next((n for n in ast.walk(one.branch) if _normalises(n, one)), None)
+        if not isinstance(norm, ast.Call):
+            continue
+        function = view.code(norm.func)
+        plain = view.inside(one.branch, [(*view.source.span(norm), one.name)])
+        after = [_rewritten(view, one, f"{function}({one.name} + {plain})")]
+        yield from view.draft("normalise", "after the sum", one.branch, after, -0.4)
+        added = [view.replaced(one.branch, f"{function}({plain})")]
+        yield from view.draft("normalise", "only the branch", one.branch, added, -0.2)
 
 
-def _normalises(call: ast.Call, one: _Sublayer) -> bool:
+def _normalises(call: ast.AST, one: _Sublayer) -> bool:
     found = one.flow.types.get(call)
-    plain = len(call.args) == 1 and not call.keywords and isinstance(call.args[0], ast.Name)
-    return bool(found and found.kind is Kind.NORMED and plain and ast.unparse(call.args[0]) == one.name)
-
-
-def _inside(view: View, node: ast.expr, part: ast.expr, text: str) -> str:
-    """The text of an expression with one of its parts replaced."""
-    (start, _), (a, b) = view.source.span(node), view.source.span(part)
-    return spliced(view.code(node), [(a - start, b - start, text)])
+    plain = isinstance(call, ast.Call) and len(call.args) == 1 and not call.keywords
+    normed = found is not None and found.kind is Kind.NORMED
+    return normed and plain and isinstance(call, ast.Call) and ast.unparse(call.args[0]) == one.name
 
 
 def order(view: View) -> Iterator[Draft]:
     """Two sublayers in a row: the other way round, or side by side."""
-    found = {one.statement: one for one in _sublayers(view)}
-    for one, two in ((found.get(a), found.get(b)) for body in _all(view) for a, b in pairwise(body)):
-        if one is None or two is None or one.name != two.name or isinstance(one.statement, ast.Return):
+    found: dict[ast.stmt, _Sublayer] = {one.statement: one for one in _sublayers(view)}
+    bodies = (body for flow in view.flows for body in _bodies(flow.function))
+    for one, two in ((found.get(a), found.get(b)) for body in bodies for a, b in pairwise(body)):
+        if one is None or two is None or not one.target or one.target != two.name:
             continue
-        first, second = view.code(one.branch), view.code(two.branch)
+        first = view.renamed(one.branch, one.name, two.name)
+        second = view.renamed(two.branch, two.name, one.name)
         exchanged = [view.replaced(one.branch, second), view.replaced(two.branch, first)]
-        if first != second:
+        if ast.unparse(one.branch) != ast.unparse(two.branch):
             yield from view.draft("reorder", "exchange", one.branch, exchanged, -0.5)
-        both = f"{one.name} + {first} + {view.operand(two.branch)}"
+        both = f"{one.name} + {view.operand(one.branch)} + {second}"
         beside = [view.without(one.statement, one.body), _rewritten(view, two, both)]
         yield from view.draft("reorder", "side by side", one.branch, beside, -0.1)
-
-
-def _all(view: View) -> Iterator[list[ast.stmt]]:
-    for flow in view.flows:
-        yield from _bodies(flow.function)
 
 
 def loops(view: View) -> Iterator[Draft]:
@@ -168,15 +167,15 @@ def _in_loop(view: View, flow: Flow, loop: ast.For, statement: ast.stmt) -> Iter
     twice = [view.below(statement, view.code(statement))]
     yield from view.draft("duplicate", "", statement, twice, -0.3)
     first, total = view.local_name("first", flow), view.local_name("total", flow)
-    weight = view.new_name(f"first_{view.word}")
-    zero = view.registered(flow.module, weight, _scalar(view))
+    weight = view.new_name("first", view.weight)
+    zero = view.registered(flow.module, weight, parameter(view, "zeros", SCALAR))
     kept, mixed = view.above(loop, f"{first} = {name}"), f"{name} = {name} + self.{weight} * {first}"
     for place, change in (("after", view.below(statement, mixed)), ("before", view.above(statement, mixed))):
         changes = [zero, kept, change]
         yield from view.draft("residual", f"embedding {place} each block", statement, changes, 0.2)
-    weight = view.new_name(f"total_{view.word}")
+    weight = view.new_name("total", view.weight)
     changes = [
-        view.registered(flow.module, weight, _scalar(view)),
+        view.registered(flow.module, weight, parameter(view, "zeros", SCALAR)),
         view.above(loop, f"{total} = {name}"),
         view.below(loop.body[-1], f"{total} = {total} + {name}"),
         view.below(loop, f"{name} = {name} + self.{weight} * {total}"),
@@ -194,15 +193,13 @@ def _stacked(view: View, flow: Flow, statement: ast.stmt) -> Iterator[Draft]:
         return
     twice = [view.below(statement, view.code(statement))]
     yield from view.draft("duplicate", "", statement, twice, -0.3)
-    weight = view.new_name(f"first_{view.word}")
+    weight = view.new_name("first", view.weight)
     text = f"{view.code(statement.value)} + self.{weight} * {name}"
-    changes = [view.registered(flow.module, weight, _scalar(view)), view.replaced(statement.value, text)]
+    changes = [
+        view.registered(flow.module, weight, parameter(view, "zeros", SCALAR)),
+        view.replaced(statement.value, text),
+    ]
     yield from view.draft("residual", "embedding after the blocks", statement, changes, 0.1)
-
-
-def _scalar(view: View) -> str | None:
-    made, zeros = view.called(NN + "Parameter"), view.called("torch.zeros")
-    return f"{made}({zeros}(()))" if made and zeros else None
 
 
 def delete(view: View) -> Iterator[Draft]:
@@ -215,15 +212,18 @@ def delete(view: View) -> Iterator[Draft]:
     for spot in view.spots:
         node = spot.node
         if isinstance(node, ast.Call) and node.args and spot.tensor.kind is Kind.NORMED:
+            if spot.layer is not None and view.needs_all_gradients:
+                continue
             yield from _left_out(view, spot.flow, node, -0.9)
         elif (
             isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "square"
         ):
             gone = [view.replaced(node, view.code(node.func.value))]
-            yield from view.draft("delete", "the square", spot, gone, -0.8)
+            yield from view.draft("delete", "the square", node, gone, -0.8)
         elif isinstance(node, ast.BinOp) and _adds_positions(view, node, spot.flow):
-            gone = [view.replaced(node, view.code(node.left))]
-            yield from view.draft("delete", "positions", node, gone, -0.9)
+            if not view.needs_all_gradients:
+                gone = [view.replaced(node, view.code(node.left))]
+                yield from view.draft("delete", "positions", node, gone, -0.9)
             half = [view.replaced(node.right, f"0.5 * {view.operand(node.right)}")]
             yield from view.draft("arithmetic", "half", node, half, -0.3)
 
@@ -232,23 +232,18 @@ def _left_out(view: View, flow: Flow, call: ast.Call, odds: float) -> Iterator[D
     """A call replaced by what it is called with; its statement deleted where that says nothing."""
     for body in _bodies(flow.function):
         for statement in body:
-            if isinstance(statement, ast.Assign) and statement.value is call:
-                if ast.unparse(statement.targets[0]) == ast.unparse(call.args[0]):
-                    gone = [view.without(statement, body)]
-                    yield from view.draft("delete", "", call, gone, odds)
-                    return
-    gone = [view.replaced(call, view.code(call.args[0]))]
-    yield from view.draft("delete", "", call, gone, odds)
+            own = isinstance(statement, ast.Assign) and statement.value is call
+            if own and ast.unparse(statement).startswith(f"{ast.unparse(call.args[0])} = "):
+                yield from view.draft("delete", "", call, [view.without(statement, body)], odds)
+                return
+    yield from view.draft("delete", "", call, [view.replaced(call, view.code(call.args[0]))], odds)
 
 
 def _is_idle(view: View, layer: Layer) -> bool:
     """Whether a dropout drops nothing, so that nothing would change without it."""
-    rate = next(iter([*layer.made.args, *(k.value for k in layer.made.keywords)]), None)
-    if rate is None:
-        return view.modules.full_name(layer.made.func).endswith("Identity")
-    name = ast.unparse(rate).rpartition(".")[2]
-    zero = rf"(?m)\b{re.escape(name)}\b(\s*:\s*float)?['\"]?\s*[=:]\s*0(\.0*)?\b(?![.\d])"
-    return name in ("0", "0.0") or re.search(zero, view.source.text) is not None
+    rates = [*layer.made.args, *(k.value for k in layer.made.keywords)]
+    idle = view.modules.full_name(layer.made.func).endswith("Identity")
+    return idle or (bool(rates) and view.is_zero(rates[0]))
 
 
 def _adds_positions(view: View, node: ast.BinOp, flow: Flow) -> bool:
@@ -258,32 +253,41 @@ def _adds_positions(view: View, node: ast.BinOp, flow: Flow) -> bool:
 
 
 def rows(view: View) -> Iterator[Draft]:
-    """Layers in an `nn.Sequential`: a norm between them, one more, one less."""
+    """Layers in an `nn.Sequential`: a norm between them or at the end, one more, one less."""
     if _INDEXED.search(view.source.text):
         return  # layers are found by their number
     for place in view.source.places(ast.Call):
         node = place.node
         if isinstance(node, ast.Call) and view.modules.full_name(node.func) == NN + "Sequential":
             layer = view.modules.layer(node)
-            for one, two in pairwise(layer.parts if layer else ()):
-                yield from _between(view, one, two)
+            parts = layer.parts if layer else ()
+            for one, two in pairwise(parts):
+                if one is not None and two is not None:
+                    yield from _between(view, one, two)
+            if layer and layer.takes == layer.gives and not layer.residual and parts and parts[-1]:
+                yield from _normed_after(view, parts[-1], layer.gives, 0.2)
 
 
 def _between(view: View, one: Layer, two: Layer) -> Iterator[Draft]:
     """What can happen where one layer meets the next."""
     if (one.role, two.role) == (Role.LINEAR, Role.ACTIVATION):
-        norm, end = view.called(NN + "RMSNorm"), view.source.span(one.made)[1]
-        if norm:
-            added = [(end, end, f", {norm}({one.gives})")]
-            yield from view.draft("normalise", "", one.made, added, 0.0)
+        yield from _normed_after(view, one, one.gives, 0.0)
         linear, end = view.called(NN + "Linear"), view.source.span(two.made)[1]
         if linear:
             deeper = [(end, end, f", {linear}({one.gives}, {one.gives}), {view.code(two.made)}")]
-            yield from view.draft("duplicate", "", one.made, deeper, -0.6)
+            yield from view.draft("duplicate", "layer", one.made, deeper, -0.6)
+    elif one.role is Role.EMBEDDING:
+        yield from _normed_after(view, one, one.gives, 0.0)
     gone = one.role is Role.NORM or (one.role is Role.DROPOUT and not _is_idle(view, one))
     span = view.source.span(one.made)[0], view.source.span(two.made)[0]
     if gone and "#" not in view.source.text[slice(*span)]:
         yield from view.draft("delete", "", one.made, [(*span, "")], -0.9)
+
+
+def _normed_after(view: View, layer: Layer, width: str | None, odds: float) -> Iterator[Draft]:
+    norm, end = view.called(NN + "RMSNorm"), view.source.span(layer.made)[1]
+    if norm and width:
+        yield from view.draft("normalise", "", layer.made, [(end, end, f", {norm}({width})")], odds)
 
 
 RULES = (sublayers, norms, order, loops, delete, rows)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from autoresearch_rl.target.generators.grammar.view import Draft, View
+from autoresearch_rl.target.generators.grammar.view import View
+from autoresearch_rl.target.generators.grammar.writing import Draft
 
 _RATE = re.compile(r"(?i)(?<![a-z])lr|rate")
 _PI = re.compile(r"\b\w+\.pi\s*\*\s*|\s*\*\s*\w+\.pi\b")
@@ -68,15 +69,33 @@ def _cosine(view: View, node: ast.expr) -> str | None:
 
 def _factors(view: View) -> list[ast.expr]:
     """Expressions between 0 and 1 that depend on how far training is."""
-    found: dict[ast.expr, None] = {}
+    values: list[ast.expr] = []
     for function in _functions_of_progress(view):
-        for node in ast.walk(function):
-            if isinstance(node, ast.Return | ast.Assign) and isinstance(node.value, ast.BinOp | ast.Call):
-                if _is_factor(view, node.value):
-                    found[node.value] = None
-        if isinstance(function, ast.Lambda) and _is_factor(view, function.body):
-            found[function.body] = None
-    return list(found)
+        idle = {n for branch in _idle_branches(view, function) for n in ast.walk(branch)}
+        returned = [n for n in ast.walk(function) if isinstance(n, ast.Return | ast.Assign) and n not in idle]
+        values += [n.value for n in returned if n.value is not None]
+        values += [function.body] if isinstance(function, ast.Lambda) else []
+    assigned = (place.node for place in view.source.places(ast.Assign))
+    values += [n.value for n in assigned if isinstance(n, ast.Assign) and _asks(n.value)]
+    return list(dict.fromkeys(factor for value in values for factor in _of_product(view, value)))
+
+
+def _of_product(view: View, value: ast.expr) -> Iterator[ast.expr]:
+    """A factor, or those that a product is made of."""
+    if isinstance(value, ast.BinOp | ast.Call) and _is_factor(view, value):
+        yield value
+    elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
+        yield from _of_product(view, value.left)
+        yield from _of_product(view, value.right)
+
+
+def _idle_branches(view: View, function: ast.AST) -> Iterator[ast.stmt]:
+    """What is done before a moment that never comes: `if progress < WARMUP` where that is zero."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Compare):
+            before = isinstance(node.test.ops[0], ast.Lt | ast.LtE)
+            if before and view.is_zero(node.test.comparators[0]):
+                yield from node.body
 
 
 def _functions_of_progress(view: View) -> Iterator[ast.FunctionDef | ast.Lambda]:
@@ -89,9 +108,9 @@ def _functions_of_progress(view: View) -> Iterator[ast.FunctionDef | ast.Lambda]
             named.add(ast.unparse(node.func).rpartition(".")[2])
     for place in chain(view.source.places(ast.FunctionDef), view.source.places(ast.Lambda)):
         node = place.node
-        if isinstance(node, ast.FunctionDef) and (node.name in named or _is_schedule(node)):
-            yield node
-        elif isinstance(node, ast.Lambda) and _asks(node.body):
+        if isinstance(node, ast.Lambda):
+            yield from [node] if _asks(node.body) else []
+        elif isinstance(node, ast.FunctionDef) and (node.name in named or _is_schedule(node)):
             yield node
 
 
@@ -111,7 +130,8 @@ def _is_factor(view: View, node: ast.expr) -> bool:
     calls = {view.code(n.func).rpartition(".")[2] for n in ast.walk(node) if isinstance(n, ast.Call)}
     falls = re.match(r"\(?1(\.0)? [-+]|0\.5 [*+]|min\(1|max\(0|\(1(\.0)? \+", code) is not None
     divided = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
-    return bool(names) and not _RATE.search(code) and calls <= {"cos", "min", "max"} and (falls or divided)
+    bounded = code.startswith("min(1") or not _RATE.search(code)
+    return bool(names) and bounded and calls <= {"cos", "min", "max"} and (falls or divided)
 
 
 def optimizers(view: View) -> Iterator[Draft]:
@@ -139,22 +159,33 @@ def optimizers(view: View) -> Iterator[Draft]:
 
 
 def clipping(view: View) -> Iterator[Draft]:
-    """Gradients that are not clipped, or each on its own."""
+    """Gradients that are not clipped; or are, where nothing clips them yet."""
+    found = False
     for place in view.source.places(ast.Call):
         node = place.node
-        assert isinstance(node, ast.Call)
-        name = view.modules.full_name(node.func)
-        if not name.endswith("clip_grad_norm_") or len(node.args) != 2 or node.keywords:
-            continue
-        statement = place.statement
-        if isinstance(place.parent, ast.Expr) and statement is not None:
-            yield from _unclipped(view, node, statement)
-            other = view.called(name.replace("_norm_", "_value_"))
-            if other:
-                yield from view.draft("swap", "value", node, [(*view.source.span(node.func), other)], -0.3)
+        name = view.modules.full_name(node.func) if isinstance(node, ast.Call) else ""
+        found |= "clip_grad" in name
+        if name.endswith("clip_grad_norm_") and isinstance(place.parent, ast.Expr):
+            assert place.statement is not None
+            yield from _unclipped(view, node, place.statement)
+    clip = view.called("torch.nn.utils.clip_grad_norm_")
+    if not found and clip:
+        yield from _clipped(view, clip)
 
 
-def _unclipped(view: View, node: ast.Call, statement: ast.stmt) -> Iterator[Draft]:
+def _clipped(view: View, clip: str) -> Iterator[Draft]:
+    """A limit before the step, where the optimizer and the model are known in the same function."""
+    calls = [p for p in view.source.places(ast.Call) if isinstance(p.node, ast.Call) and not p.node.args]
+    models = {p.scope: ast.unparse(p.node) for p in calls if ast.unparse(p.node).endswith(".parameters()")}
+    for place in calls:
+        code, statement = ast.unparse(place.node), place.statement
+        single = code.endswith(".step()") and re.match(r"opt", code) and isinstance(place.parent, ast.Expr)
+        if single and place.scope in models and statement is not None:
+            above = view.above(statement, f"{clip}({models[place.scope]}, 1.0)")
+            yield from view.draft("insert", "clipping", place.node, [above], 0.0)
+
+
+def _unclipped(view: View, node: ast.AST, statement: ast.stmt) -> Iterator[Draft]:
     for place in view.source.runs():
         around = place.node
         body = getattr(place.parent, place.field)
@@ -171,8 +202,10 @@ def constant_parts(view: View) -> Iterator[Draft]:
         if not isinstance(function, ast.FunctionDef):
             continue
         for statement in function.body[:-1]:
-            ends = isinstance(statement, ast.If) and not statement.orelse
-            if ends and isinstance(statement, ast.If) and isinstance(statement.body[-1], ast.Return):
+            if not isinstance(statement, ast.If) or statement.orelse:
+                continue
+            idle = statement.body[0] in _idle_branches(view, statement)
+            if isinstance(statement.body[-1], ast.Return) and not idle:
                 gone = [view.without(statement, function.body)]
                 yield from view.draft("delete", "", statement.test, gone, -0.5)
 
