@@ -115,7 +115,7 @@ class Candidate:
     generator: str  # "literals", "recipes", ...
     operator: str  # "scale", "step", "toggle", "choose", ...
     direction: int  # -1 smaller, +1 larger, 0 neither
-    magnitude: float  # |ln(new / old)| for numbers, 1.0 otherwise
+    magnitude: float  # |ln(new / old)| of numbers, of momenta that of 1 - x; else 1.0
     topic: str = ""  # what it changes: the site's name when empty, else a recipe's, or a rule and a place
     odds: float = 0.0  # log-odds that it helps, against an ordinary edit, as its generator sees it
     parts: tuple[Candidate, ...] = ()  # of a compound one: the single ones that it is made of

@@ -12,6 +12,7 @@ import libcst as cst
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import script_id
+from autoresearch_rl.target.lexicon import Lexicon
 from autoresearch_rl.target.normal import Normal
 from autoresearch_rl.target.patterns import Source
 from autoresearch_rl.target.sites import Site, find_sites, line_at
@@ -55,7 +56,7 @@ class Script:
     @cached_property
     def sites(self) -> Mapping[str, Site]:
         """Every site by name, in the order of the source."""
-        return find_sites(self.source, self.tree)
+        return find_sites(self.source, self.tree, Lexicon(parse(self.source)))
 
     @cached_property
     def syntax(self) -> Source:

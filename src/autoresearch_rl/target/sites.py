@@ -17,28 +17,10 @@ from typing import Literal
 import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
 
+from autoresearch_rl.target.choices import alternatives, family_of, last_name, text_of
+from autoresearch_rl.target.lexicon import Lexicon
+
 Kind = Literal["int", "float", "bool", "choice"]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Attributes that can stand in for each other: `nn.GELU`, `nn.ReLU`, ..."""
-
-    name: str
-    modules: tuple[str, ...]  # the name left of the dot
-    members: tuple[str, ...]
-
-
-FAMILIES = (
-    Family("activation", ("F", "functional"), ("gelu", "relu", "silu", "mish", "elu", "leaky_relu")),
-    Family("activation", ("nn",), ("GELU", "ReLU", "SiLU", "Mish", "ELU", "LeakyReLU")),
-    Family("norm", ("nn",), ("LayerNorm", "RMSNorm")),
-)
-
-WORDS = (
-    ("gelu", "relu", "silu"),
-    ("cosine", "linear", "constant"),
-)
 
 # Literals in these calls say where or what, not how much.
 SILENT_CALLS = re.compile(
@@ -50,23 +32,37 @@ SILENT_CALLS = re.compile(
     | LogSoftmax | normalize | pad | tril | triu | pow | sqrt | rsqrt | log | exp | sin | cos
     | int | float | bool | str | len | round | abs | divmod | print | format | report | open | exit | super
     | next | iter | isinstance | issubclass | getattr | setattr | hasattr | to | item | tensor | device
-    | manual_seed | seed | zero_grad | register_buffer""",
+    | manual_seed | seed | zero_grad | register_buffer | __init__ | masked_fill | einsum | clamp | outer
+    | repeat_interleave
+    | glu | argsort | logsumexp | diff | select | index_add | scatter_add | one_hot | multinomial | diagonal
+    | tensor_split | vector_norm | cosine_similarity | bincount | cross""",
     re.VERBOSE,
 )
 
-# Seeds come from the harness: a lucky one is noise, not a finding.
+# Seeds come from the harness: a lucky one is noise, not a finding. The vocabulary is the data's, a mask is
+# what makes a language model one, and what only measures or reports changes nothing.
 SILENT_NAMES = re.compile(
-    r"""__\w+__ | \w*seed\w* | axis | keepdim | is_causal | inplace | set_to_none | batch_first | device
-    | strict | non_blocking | pin_memory | weights_only | persistent | ignore_index | padding_idx""",
+    r"""__\w+__ | \w*seed\w* | axis | keepdim | inplace | set_to_none | batch_first | device
+    | strict | non_blocking | pin_memory | weights_only | persistent | ignore_index | padding_idx
+    | \w*vocab\w* | (num|n)_(classes|tokens|embeddings) | \w*causal\w* | dropout_p | mean | training
+    | kernel_size | stride | dilation | padding | groups | bidirectional | dynamic | fullgraph
+    | requires_grad | retain_graph | create_graph | need_weights | return_\w+ | drop_last | shuffle
+    | num_workers | prefetch\w* | verbose | debug | version | (global_)?step | epoch | iteration | count
+    | (eval|val|log|print|save|checkpoint|ckpt)_(every|interval|iters?|steps|batches|tokens|freq\w*|size)
+    | cpu_\w+  # stands in where there is no GPU""",
     re.VERBOSE | re.IGNORECASE,
 )
+
+# The sizes of layers: what they multiply is worth a move, see `uses`.
+LAYER = re.compile(r"\w*Linear|Embedding|LayerNorm|RMSNorm|Conv1d|MultiheadAttention|GRU|LSTM")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     """One literal of a script that can be exchanged."""
 
-    name: str  # `WIDTH`, `BETAS[1]`, `Block.__init__.dropout`, `train.AdamW(betas)[0]`, `train.activation#2`
+    # `WIDTH`, `BETAS[1]`, `HPARAMS[lr]`, `Block.__init__.dropout`, `train.optimizer(lr)`, `f.activation#2`
+    name: str
     kind: Kind
     code: str  # exact source text
     span: tuple[int, int]  # start and end in the source, in characters
@@ -74,9 +70,9 @@ class Site:
     line: int  # from 1
 
 
-def find_sites(source: str, tree: cst.Module) -> Mapping[str, Site]:
+def find_sites(source: str, tree: cst.Module, lexicon: Lexicon) -> Mapping[str, Site]:
     """All sites of a script by name, in the order of the source."""
-    finder = _Finder()
+    finder = _Finder(lexicon)
     MetadataWrapper(tree, unsafe_skip_copy=True).visit(finder)
     raw = source.encode("utf-8")
     seen: Counter[str] = Counter()
@@ -99,6 +95,7 @@ class _Found:
     kind: Kind
     span: CodeSpan  # in UTF-8 bytes
     node: cst.BaseExpression
+    members: tuple[str, ...]  # of its family, or words
 
 
 def _site(found: _Found, ordinal: int, raw: bytes) -> Site:
@@ -106,18 +103,25 @@ def _site(found: _Found, ordinal: int, raw: bytes) -> Site:
     code = raw[found.span.start : found.span.start + found.span.length].decode("utf-8")
     name = found.name if ordinal == 1 else f"{found.name}#{ordinal}"
     span = len(before), len(before) + len(code)
-    line = line_at(before, len(before))
-    return Site(name, found.kind, code, span, _choices(found.node, code), line)
+    return Site(name, found.kind, code, span, _choices(found, code), line_at(before, len(before)))
+
+
+def _choices(found: _Found, code: str) -> tuple[str, ...]:
+    if isinstance(found.node, cst.Attribute):
+        return tuple(code.removesuffix(found.node.attr.value) + member for member in found.members)
+    return tuple(f"{code[0]}{word}{code[0]}" for word in found.members)
 
 
 class _Finder(cst.CSTVisitor):
     METADATA_DEPENDENCIES = (ByteSpanPositionProvider,)
 
-    def __init__(self) -> None:
+    def __init__(self, lexicon: Lexicon) -> None:
         super().__init__()
         self.found: list[_Found] = []
+        self._lexicon = lexicon
         self._scopes: list[str] = []
         self._constants = [True]  # whether assignments of the innermost scope are constants
+        self._branches = 0  # that a word decides about: what they hold is chosen elsewhere
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
         self._enter(node.name.value, constants=False)
@@ -137,8 +141,21 @@ class _Finder(cst.CSTVisitor):
     def visit_FormattedString(self, node: cst.FormattedString) -> bool:
         return False
 
+    def visit_If(self, node: cst.If) -> None:
+        self._branches += _asks_for_word(node.test)
+
+    def leave_If(self, original_node: cst.If) -> None:
+        self._branches -= _asks_for_word(original_node.test)
+
+    def visit_IfExp(self, node: cst.IfExp) -> None:
+        self._branches += _asks_for_word(node.test)
+
+    def leave_IfExp(self, original_node: cst.IfExp) -> None:
+        self._branches -= _asks_for_word(original_node.test)
+
     def visit_Assign(self, node: cst.Assign) -> None:
-        self._assignment(node.targets[0].target, node.value)
+        if len(node.targets) == 1:
+            self._assignment(node.targets[0].target, node.value)
 
     def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
         if node.value is not None:
@@ -149,18 +166,23 @@ class _Finder(cst.CSTVisitor):
             self._value(node.default, self._path(node.name.value))
 
     def visit_Call(self, node: cst.Call) -> None:
-        callee = _last_name(node.func)
+        callee = last_name(node.func)
         if callee is None or SILENT_CALLS.fullmatch(callee):
             return
-        family = _family(node.func)
+        family = family_of(node.func, node)
         if family is not None:
             # Named by the family: the name must not change when the choice does.
-            callee = family.name
-            self._add(node.func, "choice", self._path(callee))
+            callee = family[0].name
+            if not self._branches:
+                self._add(node.func, "choice", self._path(callee), family[1])
+        if callee == "add_argument":
+            self._option(node)
+            return
         for position, argument in enumerate(node.args):
             key = argument.keyword.value if argument.keyword else str(position)
             if not argument.star and not SILENT_NAMES.fullmatch(key):
                 self._value(argument.value, self._path(f"{callee}({key})"))
+                self._factors(argument.value, self._path(f"{callee}({key})"), bool(LAYER.fullmatch(callee)))
 
     def _enter(self, name: str, *, constants: bool) -> None:
         self._scopes.append(name)
@@ -173,31 +195,58 @@ class _Finder(cst.CSTVisitor):
     def _path(self, leaf: str) -> str:
         return ".".join([*self._scopes, leaf])
 
+    def _option(self, node: cst.Call) -> None:
+        """An option of a command line, named by itself: `add_argument("--n-head", default=4)`."""
+        flags = [text for a in node.args if not a.keyword and (text := text_of(a.value))]
+        name = flags[-1].lstrip("-").replace("-", "_") if flags else ""
+        for argument in node.args:
+            if argument.keyword and argument.keyword.value == "default" and not SILENT_NAMES.fullmatch(name):
+                self._value(argument.value, self._path(f"add_argument({name})"))
+
     def _assignment(self, target: cst.BaseExpression, value: cst.BaseExpression) -> None:
         name = _dotted(target)
-        if name is None or SILENT_NAMES.fullmatch(name):
+        if name is None or SILENT_NAMES.fullmatch(name.rpartition(".")[2]):
             return
         if not self._constants[-1]:
-            self._choice(value, self._path(name))
+            self._local(name, value)
         elif isinstance(target, cst.Name):
             self._value(value, self._path(name))
             self._arithmetic(value, self._path(name))
+
+    def _local(self, name: str, value: cst.BaseExpression) -> None:
+        """In a function, what is bound once where a constant could stand: no counters, nothing of a loop."""
+        path = self._path(name)
+        if _has_settings(value):
+            self._value(value, path)
+            return
+        settles = len(self._scopes) == 1 or self._scopes[-1] == "__init__"
+        if settles and self._lexicon.is_fixed(path):
+            self._value(value, path)
+            if self._scopes[-1] == "__init__":
+                self._factors(value, path, integers=True)
+        else:
+            self._choice(value, path)
 
     def _value(self, node: cst.BaseExpression, name: str) -> None:
         if isinstance(node, cst.Tuple | cst.List):
             for index, element in enumerate(node.elements):
                 if isinstance(element, cst.Element):
                     self._value(element.value, f"{name}[{index}]")
-            return
-        kind = _literal_kind(node)
-        if kind is not None:
+        elif isinstance(node, cst.Dict):
+            for entry in node.elements:
+                key = text_of(entry.key) if isinstance(entry, cst.DictElement) else None
+                # A table of functions is no choice of one.
+                if key and not SILENT_NAMES.fullmatch(key) and not isinstance(entry.value, cst.Attribute):
+                    self._value(entry.value, f"{name}[{key}]")
+        elif (kind := _literal_kind(node)) is not None:
             self._add(node, kind, name)
         else:
             self._choice(node, name)
 
     def _choice(self, node: cst.BaseExpression, name: str) -> None:
-        if _family(node) is not None or _words(node):
-            self._add(node, "choice", name)
+        members = alternatives(node, name, self._lexicon)
+        if members:
+            self._add(node, "choice", name, members)
 
     def _arithmetic(self, node: cst.BaseExpression, name: str) -> None:
         if isinstance(node, cst.BinaryOperation):
@@ -207,9 +256,37 @@ class _Finder(cst.CSTVisitor):
                     self._add(side, kind, name)
                 self._arithmetic(side, name)
 
-    def _add(self, node: cst.BaseExpression, kind: Kind, name: str) -> None:
+    def _factors(self, node: cst.BaseExpression, name: str, integers: bool) -> None:
+        """What an argument is scaled by: `4 * dim` of a layer's size, `0.02 / math.sqrt(depth)`."""
+        if not isinstance(node, cst.BinaryOperation):
+            return
+        if not isinstance(node.operator, cst.Multiply | cst.Divide):
+            return
+        multiplies = integers and isinstance(node.operator, cst.Multiply)
+        for side in (node.left, node.right):
+            kind = _literal_kind(side)
+            if kind == "float" or (kind == "int" and multiplies):
+                self._add(side, kind, name)
+            self._factors(side, name, multiplies)
+
+    def _add(self, node: cst.BaseExpression, kind: Kind, name: str, members: tuple[str, ...] = ()) -> None:
         span = self.get_metadata(ByteSpanPositionProvider, node)
-        self.found.append(_Found(name, kind, span, node))
+        self.found.append(_Found(name, kind, span, node, members))
+
+
+def _has_settings(node: cst.BaseExpression) -> bool:
+    """Whether it is a dictionary, or a list with one, as optimizers take their groups."""
+    if isinstance(node, cst.List | cst.Tuple):
+        return any(isinstance(e.value, cst.Dict) for e in node.elements)
+    return isinstance(node, cst.Dict)
+
+
+def _asks_for_word(test: cst.BaseExpression) -> bool:
+    """Whether a condition compares something with a string."""
+    if not isinstance(test, cst.Comparison):
+        return False
+    sides = [test.left, *(target.comparator for target in test.comparisons)]
+    return any(isinstance(side, cst.SimpleString) for side in sides)
 
 
 def _literal_kind(node: cst.BaseExpression) -> Kind | None:
@@ -232,29 +309,3 @@ def _dotted(node: cst.BaseExpression) -> str | None:
         base = _dotted(node.value)
         return None if base is None else f"{base}.{node.attr.value}"
     return None
-
-
-def _last_name(node: cst.BaseExpression) -> str | None:
-    if isinstance(node, cst.Attribute):
-        return node.attr.value
-    return node.value if isinstance(node, cst.Name) else None
-
-
-def _family(node: cst.BaseExpression) -> Family | None:
-    if not isinstance(node, cst.Attribute):
-        return None
-    module, member = _last_name(node.value), node.attr.value
-    return next((f for f in FAMILIES if module in f.modules and member in f.members), None)
-
-
-def _words(node: cst.BaseExpression) -> tuple[str, ...]:
-    if not isinstance(node, cst.SimpleString) or node.prefix or len(node.quote) != 1:
-        return ()
-    return next((words for words in WORDS if node.raw_value in words), ())
-
-
-def _choices(node: cst.BaseExpression, code: str) -> tuple[str, ...]:
-    family = _family(node)
-    if family is not None and isinstance(node, cst.Attribute):
-        return tuple(code.removesuffix(node.attr.value) + member for member in family.members)
-    return tuple(f"{code[0]}{word}{code[0]}" for word in _words(node))

@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 
 from autoresearch_rl.records import Candidate, Change, Edit, Trial
+from autoresearch_rl.target import ladders
+from autoresearch_rl.target.divisors import Divisors
 from autoresearch_rl.target.script import Script, Site
-from autoresearch_rl.target.sites import Kind
+from autoresearch_rl.target.ties import ties
+from autoresearch_rl.target.uses import Use, Uses
 
-FLOAT_FACTORS = tuple(Decimal(f) for f in ("0.1", "0.3", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "3", "10"))
-INT_FACTORS = tuple(Decimal(f) for f in ("0.25", "0.5", "0.75", "1.5", "2", "4"))
-FLOATS_FROM_ZERO = (Decimal("0.01"), Decimal("0.1"))
-LARGE_INT = 8  # from here on integers are scaled; below they are stepped
 LARGEST_INT = 2**63 - 1  # what a tensor can hold
+MOST_DIVISORS = 10  # the nearest ones
+ONLY_ON = ("fused", "foreach")  # switching these off makes the same slower
 
-_ROUND = Context(prec=3)
 _EXACT = Context(prec=60)
 _FIXED_POINT = range(-6, 7)  # decimal exponents that are still easy to read without an exponent
+_LADDERS: dict[Use, Callable[[Decimal], Iterator[Decimal]]] = {
+    Use.MOMENTUM: ladders.near_one,
+    Use.SHARE: ladders.shares,
+    Use.CHANCE: ladders.chances,
+    Use.EPSILON: ladders.epsilons,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Move:
 
 
 class Literals:
-    """Every move at every site. A number keeps its type, its sign and its way of writing."""
+    """Every move at every site that makes sense there. A number keeps its type and its way of writing."""
 
     name = "literals"
     share = 0.4
@@ -41,85 +47,90 @@ class Literals:
 
     def propose(self, script: Script, history: Sequence[Trial] = ()) -> Iterator[Candidate]:
         """See `Generator.propose`."""
-        for site in script.sites.values():
-            for move in moves(site):
-                edit = Edit((Change(site.name, site.code, move.new),))
-                yield Candidate(edit, self.name, move.operator, move.direction, move.magnitude)
+        for sites, move in proposals(script):
+            edit = Edit(tuple(Change(site.name, site.code, move.new) for site in sites))
+            yield Candidate(edit, self.name, move.operator, move.direction, move.magnitude)
 
 
-def moves(site: Site) -> Iterator[Move]:
-    """All moves at a site, some of which may give the same text."""
-    return _MOVES[site.kind](site)
+def proposals(script: Script) -> Iterator[tuple[tuple[Site, ...], Move]]:
+    """All moves of a script, some of which may give the same text, and the sites that they change at once."""
+    sites = script.sites
+    divisors = Divisors(script.syntax, sites)
+    uses = Uses(script.syntax, [site for site in sites.values() if site.kind in ("int", "float")])
+    for site in sites.values():
+        if site.kind == "int":
+            found = _int_moves(site, uses.of(site), divisors)
+        elif site.kind == "float":
+            found = (m for m in _float_moves(site, uses.of(site)) if float(m.new) or not uses.divides(site))
+        else:
+            found = _other_moves(site, uses.word(site))
+        yield from (((site,), move) for move in found)
+    for names in ties(script.syntax, divisors.definitions):
+        tied = tuple(sites[name] for name in names)
+        for move in _int_moves(tied[0], Use.SCALE, None):
+            if divisors.keep(dict.fromkeys(names, int(move.new))):
+                yield tied, move
 
 
-def _float_moves(site: Site) -> Iterator[Move]:
+def _float_moves(site: Site, use: Use) -> Iterator[Move]:
     value = float(site.code)
-    if not math.isfinite(value):
+    if not math.isfinite(value) or use is Use.FIXED:
         return
-    old = Decimal(site.code)
-    for new in _float_values(value, old):
+    for new in _LADDERS.get(use, ladders.scaled)(Decimal(site.code)):
         code = _float_code(new, site.code)
-        if math.isfinite(float(code)) and float(code) not in (0.0, value):
-            yield _number_move(code, value, float(code), "scale")
-
-
-def _float_values(value: float, old: Decimal) -> Iterator[Decimal]:
-    if value == 0.0:
-        yield from FLOATS_FROM_ZERO
-    elif 0.5 < value < 1:  # betas, momenta: what counts is the distance to 1
-        distances = (_ROUND.multiply(_EXACT.subtract(Decimal(1), old), factor) for factor in FLOAT_FACTORS)
-        yield from (_EXACT.subtract(Decimal(1), distance) for distance in distances if distance < 1)
-    else:
-        yield from (_ROUND.multiply(old, factor) for factor in FLOAT_FACTORS)
+        may_be = float(code) != 0.0 or new == 0  # not by underflow
+        if math.isfinite(float(code)) and float(code) != value and may_be:
+            yield _number_move(code, value, float(code), "scale", near_one=use is Use.MOMENTUM)
 
 
 def _float_code(value: Decimal, like: str) -> str:
     """A float literal in the style of another one: with or without exponent."""
     value = value.normalize(_EXACT)
     marker = next((letter for letter in "eE" if letter in like), "")
-    if not marker and value.adjusted() in _FIXED_POINT:
+    if value == 0 or (not marker and value.adjusted() in _FIXED_POINT):
         text = format(value, "f")
         return text if "." in text else f"{text}.0"
     mantissa = format(value.scaleb(-value.adjusted()), "f")
     return f"{mantissa}{marker or 'e'}{value.adjusted()}"
 
 
-def _int_moves(site: Site) -> Iterator[Move]:
+def _int_moves(site: Site, use: Use, divisors: Divisors | None) -> Iterator[Move]:
     old = int(site.code)
     style = "_" if "_" in site.code else ""
-    for new, operator in _int_values(old):
+    for new, operator in _int_values(site, divisors) if use is not Use.FIXED else ():
         same_sign = new * old > 0 or (old == 0 and new > 0)
-        if same_sign and abs(new) <= LARGEST_INT:
+        wrong_way = (use is Use.LONGER and new < old) or (use is Use.SHORTER and new > old)
+        if new == old or not same_sign or wrong_way or abs(new) > LARGEST_INT:
+            continue
+        if divisors is None or divisors.keep({site.name: new}):
             yield _number_move(format(new, style), old, new, operator)
 
 
-def _int_values(old: int) -> Iterator[tuple[int, str]]:
-    if abs(old) < LARGE_INT:
-        yield from ((old - 1, "step"), (old + 1, "step"), (2 * old, "scale"))
-        if old % 2 == 0 and old // 2 != old - 1:
-            yield old // 2, "scale"
-        return
-    for factor in INT_FACTORS:
-        yield int(_EXACT.multiply(old, factor).to_integral_value()), "scale"
+def _int_values(site: Site, divisors: Divisors | None) -> Iterator[tuple[int, str]]:
+    old = int(site.code)
+    if divisors is None:
+        yield from ladders.integers(old)
+    elif found := divisors.of(site.name):
+        near = [new for new in found if new != old and old <= 8 * new and new <= 8 * old]
+        near.sort(key=lambda new: abs(math.log(new / old)))
+        yield from ((new, "step" if abs(new - old) == 1 else "scale") for new in sorted(near[:MOST_DIVISORS]))
+    elif divisors.is_loose(site.name):
+        yield from ((old // n, "scale") for n in (4, 2) if old % n == 0)
+        yield from ((old * n, "scale") for n in (2, 4))
+    else:
+        yield from ladders.integers(old, divisors.multiple(site.name))
 
 
-def _number_move(code: str, old: float, new: float, operator: str) -> Move:
+def _number_move(code: str, old: float, new: float, operator: str, near_one: bool = False) -> Move:
     direction = (new > old) - (new < old)
-    magnitude = abs(math.log(new / old)) if old else 1.0
+    before, after = (1 - old, 1 - new) if near_one else (old, new)
+    magnitude = abs(math.log(after / before)) if before and after else 1.0
     return Move(code, operator, direction, magnitude)
 
 
-def _bool_moves(site: Site) -> Iterator[Move]:
-    yield Move("False" if site.code == "True" else "True", "toggle")
-
-
-def _choice_moves(site: Site) -> Iterator[Move]:
-    return (Move(choice, "choose") for choice in site.choices if choice != site.code)
-
-
-_MOVES: dict[Kind, Callable[[Site], Iterator[Move]]] = {
-    "float": _float_moves,
-    "int": _int_moves,
-    "bool": _bool_moves,
-    "choice": _choice_moves,
-}
+def _other_moves(site: Site, word: str) -> Iterator[Move]:
+    if site.kind == "bool":
+        if word not in ONLY_ON or site.code == "False":
+            yield Move("False" if site.code == "True" else "True", "toggle")
+        return
+    yield from (Move(choice, "choose") for choice in site.choices if choice != site.code)
