@@ -8,12 +8,15 @@ from __future__ import annotations
 import ast
 import hashlib
 import warnings
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from autoresearch_rl.target.patterns import Source
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 Splice = tuple[int, int, str]
 """Start and end in a text, in characters, and what to put there."""
@@ -38,16 +41,33 @@ class Normal:
 
     def after(self, splices: Sequence[Splice]) -> str | None:
         """The `id` of the text with these replacements; None when it does not parse."""
-        start, end = min(s[0] for s in splices), max(s[1] for s in splices)
-        first = next((i for i, span in enumerate(self._spans) if span[1] >= start), len(self._spans))
-        last = next((i for i, span in enumerate(self._spans) if span[0] > end), len(self._spans))
-        top = self._spans[first - 1][1] if first else 0
-        bottom = self._spans[last][0] if last < len(self._spans) else len(self._text)
-        moved = [(a - top, b - top, new) for a, b, new in splices]
-        forms = _forms(spliced(self._text[top:bottom], moved))
-        if forms is None:  # statements that share a line cannot be parsed alone
-            forms, first, last = _forms(spliced(self._text, splices)), 0, len(self._forms)
-        return None if forms is None else _digest([*self._forms[:first], *forms, *self._forms[last:]])
+        forms: list[str] = []
+        done = 0  # statements whose form is known
+        for first, last, group in self._regions(splices):
+            top = self._spans[first - 1][1] if first else 0
+            bottom = self._spans[last][0] if last < len(self._spans) else len(self._text)
+            new = _forms(spliced(self._text[top:bottom], [(a - top, b - top, text) for a, b, text in group]))
+            if new is None:  # statements that share a line cannot be parsed alone
+                whole = _forms(spliced(self._text, splices))
+                return None if whole is None else _digest(whole)
+            forms += [*self._forms[done:first], *new]
+            done = last
+        return _digest([*forms, *self._forms[done:]])
+
+    def _regions(self, splices: Sequence[Splice]) -> Iterator[tuple[int, int, list[Splice]]]:
+        """Runs of statements, first and last (exclusive), that splices touch, with these splices."""
+        ends, starts = [end for _, end in self._spans], [start for start, _ in self._spans]
+        region: tuple[int, int, list[Splice]] | None = None
+        for splice in sorted(splices, key=lambda splice: splice[:2]):
+            first, last = bisect_left(ends, splice[0]), bisect_right(starts, splice[1])
+            if region and first <= region[1]:
+                region = region[0], max(last, region[1]), [*region[2], splice]
+                continue
+            if region:
+                yield region
+            region = first, last, [splice]
+        if region:
+            yield region
 
 
 def normal_id(source: str) -> str:
@@ -81,7 +101,7 @@ def _form(node: ast.stmt) -> str:
         return ""
     if not isinstance(node, _DEFINITIONS):
         return ast.dump(node)
-    documented = [n for n in ast.walk(node) if isinstance(n, _DEFINITIONS) and _is_text(n.body[0])]
+    documented = [n for n in _definitions(node) if _is_text(n.body[0])]
     kept = [n.body for n in documented]
     for definition in documented:
         definition.body = definition.body[1:]
@@ -89,6 +109,15 @@ def _form(node: ast.stmt) -> str:
     for definition, body in zip(documented, kept, strict=True):  # the tree belongs to others
         definition.body = body
     return form
+
+
+def _definitions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """The functions and classes in a statement, itself included."""
+    if isinstance(node, _DEFINITIONS):
+        yield node
+    for name in _BLOCKS:
+        for child in getattr(node, name, ()):
+            yield from _definitions(child)
 
 
 def _is_text(node: ast.stmt) -> bool:
