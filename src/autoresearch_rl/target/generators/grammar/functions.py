@@ -59,9 +59,8 @@ def _is_bent(spot: Spot, view: View) -> bool:
     code = view.code(spot.node)
     parent = spot.place.parent
     squared = isinstance(parent, ast.Attribute) and parent.attr in ("square", "pow")
-    squared |= isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow)
     bent = any(word in code for word in (".square()", "tanh(", "sigmoid(", "** 2"))
-    return squared or bent or isinstance(spot.node, ast.BinOp)
+    return squared or bent or spot.use is Use.SQUARED or isinstance(spot.node, ast.BinOp)
 
 
 def normalise(view: View) -> Iterator[Draft]:
@@ -165,14 +164,10 @@ def _swapped_calls(view: View, spot: Spot, node: ast.Call, name: str) -> Iterato
             changes = [view.replaced(node, f"{function}({argument})")]
             yield from view.draft("swap", other, node, changes, -0.6)
     function = view.called(F + "relu")
-    squared = isinstance(spot.place.parent, ast.Attribute) or _is_squared(spot)
+    squared = isinstance(spot.place.parent, ast.Attribute) or spot.use is Use.SQUARED
     if function and not name.endswith(".relu") and not squared:
         changes = [view.replaced(node, f"{function}({argument}).square()")]
         yield from view.draft("swap", "squared relu", node, changes, 0.5)
-
-
-def _is_squared(spot: Spot) -> bool:
-    return isinstance(spot.place.parent, ast.BinOp) and isinstance(spot.place.parent.op, ast.Pow)
 
 
 def _others(name: str, known: tuple[str, ...]) -> list[str]:

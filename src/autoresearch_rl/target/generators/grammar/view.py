@@ -27,6 +27,7 @@ class Use(StrEnum):
     NORMED = "normed"
     SUMMED = "summed"
     RETURNED = "returned"
+    SQUARED = "squared"
     OTHER = "other"
 
 
@@ -91,6 +92,8 @@ class View(Writer):
             return Use.RETURNED
         if isinstance(parent, ast.AugAssign | ast.BinOp) and isinstance(parent.op, ast.Add):
             return Use.SUMMED
+        if _squares(parent):
+            return Use.SQUARED
         if isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Name):
             following = _next_load(parent.targets[0].id, parent, flow)
             return self.next_use(following, flow) if following else Use.OTHER
@@ -128,6 +131,14 @@ class View(Writer):
                     yield node.args[0], node.args[1], None if grouped else node.args[2], flow
                 elif found := _scores(node, name):
                     yield *found, None, flow
+
+
+def _squares(node: ast.AST) -> bool:
+    """`k * k` and `k ** 2`; `k.square()` is a use of its own."""
+    if not isinstance(node, ast.BinOp):
+        return False
+    twice = isinstance(node.op, ast.Mult) and ast.unparse(node.left) == ast.unparse(node.right)
+    return twice or isinstance(node.op, ast.Pow)
 
 
 def _next_load(name: str, after: ast.stmt, flow: Flow) -> ast.Name | None:

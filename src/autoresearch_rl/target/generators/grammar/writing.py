@@ -16,6 +16,7 @@ from autoresearch_rl.target.patterns import Place, Source
 TOPIC = 80  # characters
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _WEIGHTS = ("gain", "scale", "gate", "scalar", "lambda")  # names of new weights, as scripts group theirs
+_ATOMS = (ast.Name, ast.Call, ast.Attribute, ast.Subscript, ast.Constant)
 _CONDITIONAL = (ast.Lambda, ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.IfExp, ast.BoolOp)
 
 
@@ -115,12 +116,13 @@ class Writer:
     def operand(self, node: ast.AST) -> str:
         """The text of an expression, in parentheses unless it can be multiplied and called."""
         text = self.code(node)
-        return text if isinstance(node, ast.Name | ast.Call | ast.Attribute | ast.Subscript) else f"({text})"
+        return text if isinstance(node, _ATOMS) else f"({text})"
 
     def replaced(self, node: ast.AST, text: str) -> Splice:
         """Other code in place of an expression, in parentheses where it needs them."""
         place = self.places.get(node)
-        return (*self.source.span(node), text if place and _stands_alone(place) else f"({text})")
+        bare = (place is not None and _stands_alone(place)) or _is_atom(text)
+        return (*self.source.span(node), text if bare else f"({text})")
 
     def inside(self, node: ast.AST, splices: Sequence[Splice]) -> str:
         """The text of an expression with replacements inside."""
@@ -201,9 +203,8 @@ class Writer:
         """A class, and all that it is made of."""
         found = [module]
         for one in found:
-            found += [
-                part for name in self._made_of(one) if (part := self.modules.classes[name]) not in found
-            ]
+            parts = (self.modules.classes[name] for name in self._made_of(one))
+            found += [part for part in parts if part not in found]
         return found
 
     def _made_of(self, module: Module) -> list[str]:
@@ -261,6 +262,11 @@ def _is_conditional(node: ast.AST, statement: ast.stmt) -> bool:
     """Whether an expression may be evaluated more than once or never."""
     around = [n for n in ast.walk(statement) if isinstance(n, _CONDITIONAL)]
     return any(inner is node for outer in around for inner in ast.walk(outer))
+
+
+def _is_atom(text: str) -> bool:
+    """Whether code can stand anywhere without parentheses."""
+    return isinstance(ast.parse(f"({text})", mode="eval").body, _ATOMS)
 
 
 def _stands_alone(place: Place) -> bool:
