@@ -6,6 +6,7 @@ every mutation is one step that a researcher might take, and keeps shapes, causa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from autoresearch_rl.records import Candidate, Edit, Trial
@@ -25,12 +26,18 @@ class Grammar:
     remembers = False
 
     def propose(self, script: Script, history: Sequence[Trial] = ()) -> Iterator[Candidate]:
-        """See `Generator.propose`. The topic is the rule and the place, the operator the rule."""
+        """See `Generator.propose`. The topic is the rule and the place, the operator the rule.
+
+        Of places that read the same, the second is called `... #2`.
+        """
         view = View(script.syntax)
         seen: set[Edit] = set()
+        topics: Counter[str] = Counter()
         for rule in RULES:
             for draft in rule(view):
                 edit = edit_at(script.source, draft.splices)
                 if edit not in seen:
                     seen.add(edit)
-                    yield Candidate(edit, self.name, draft.operator, 0, 1.0, draft.topic, draft.odds)
+                    topics[draft.topic] += 1
+                    more = f" #{topics[draft.topic]}" if topics[draft.topic] > 1 else ""
+                    yield Candidate(edit, self.name, draft.operator, 0, 1.0, draft.topic + more, draft.odds)

@@ -73,8 +73,13 @@ class Flow:
     @property
     def first(self) -> Tensor | None:
         """The type of the first argument."""
-        arguments = [a.arg for a in self.function.args.posonlyargs + self.function.args.args][1:]
-        return self.parameters.get(arguments[0]) if arguments else None
+        return self.parameters.get(self.first_name)
+
+    @property
+    def first_name(self) -> str:
+        """The name of the first argument; empty where there is none."""
+        arguments = self.function.args.posonlyargs + self.function.args.args
+        return arguments[1].arg if len(arguments) > 1 else ""
 
     def layer_of(self, function: ast.expr) -> Layer | None:
         """The layer that is called: `self.up`, `block` in a loop, `self.layers[i]`."""

@@ -180,8 +180,9 @@ class Modules:
         if name == "torch.nn.Parameter" and (tensor := _innermost(call)):
             module.matrices[path] = [ast.unparse(size) for size in tensor.args]
         elif name == "torch.nn.ModuleList":
-            for element in _elements(call)[:1]:
-                yield from self._members(f"{path}[]", element, module)
+            elements = _elements(call)
+            if len({_called(element) for element in elements}) == 1:
+                yield from self._members(f"{path}[]", elements[0], module)
         elif name == "torch.nn.ModuleDict":
             for key, member in _items(call):
                 yield from self._members(f"{path}.{key}", member, module)
@@ -284,6 +285,10 @@ def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
             values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
         for one, its in zip(target.elts, values, strict=False):
             yield from _pairs(one, its)
+
+
+def _called(node: ast.expr) -> str:
+    return ast.unparse(node.func) if isinstance(node, ast.Call) else ast.unparse(node)
 
 
 def _elements(call: ast.Call) -> list[ast.expr]:

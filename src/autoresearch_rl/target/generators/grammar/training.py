@@ -12,13 +12,14 @@ from autoresearch_rl.target.generators.grammar.writing import Draft
 
 _RATE = re.compile(r"(?i)(?<![a-z])lr|rate")
 _PI = re.compile(r"\b\w+\.pi\s*\*\s*|\s*\*\s*\w+\.pi\b")
+_FALLS = re.compile(r"\(?1(\.0)? [-+]|0\.5 [*+]|min\(1|max\(0|\(1(\.0)? \+")
 _OPTIMIZER = "torch.optim."
-_ADAMS = {
+_ADAMS = {  # what it takes for their weights to decay as those of AdamW; None where nothing does
     "AdamW": "",
-    "Adam": "",
+    "Adam": None,
     "NAdam": "decoupled_weight_decay=True",
     "RAdam": "decoupled_weight_decay=True",
-    "Adamax": "",
+    "Adamax": None,
 }
 _KNOWN = {"lr", "betas", "eps", "weight_decay"}  # what all of them take
 
@@ -26,17 +27,18 @@ _KNOWN = {"lr", "betas", "eps", "weight_decay"}  # what all of them take
 def schedules(view: View) -> Iterator[Draft]:
     """How a factor falls: steeper, flatter, not to zero; a cosine made straight, a straight line bent."""
     for node in _factors(view):
-        code, floor = view.operand(node), view.code(node)
-        cosine = _cosine(view, node)
+        code, bare = view.operand(node), view.code(node)
         yield from _reshaped(view, node, "squared", f"{code} ** 2", 0.0)
-        yield from _reshaped(view, node, "root", f"max(0.0, {floor}) ** 0.5", -0.2)
+        yield from _reshaped(view, node, "root", f"max(0.0, {bare}) ** 0.5", -0.2)
+        if not _FALLS.match(ast.unparse(node)):
+            continue
         yield from _reshaped(view, node, "floor", f"0.1 + 0.9 * {code}", 0.0)
-        if cosine:
-            yield from _reshaped(view, node, "straight", f"1 - {cosine}", 0.1)
-            yield from _reshaped(view, node, "1 - root", f"1 - max(0.0, {cosine}) ** 0.5", 0.1)
-            yield from _reshaped(view, node, "1 - square", f"1 - ({cosine}) ** 2", -0.2)
-        elif bent := view.called("math.cos"):
-            text = f"0.5 - 0.5 * {bent}({view.called('math.pi')} * min(1.0, {floor}))"
+        if done := _cosine(view, node):
+            yield from _reshaped(view, node, "straight", f"1 - {done}", 0.1)
+            yield from _reshaped(view, node, "1 - root", f"1 - max(0.0, {done}) ** 0.5", 0.1)
+            yield from _reshaped(view, node, "1 - square", f"1 - ({done}) ** 2", -0.2)
+        elif (bent := view.called("math.cos")) and "cos" not in code:
+            text = f"0.5 - 0.5 * {bent}({view.called('math.pi')} * min(1.0, {bare}))"
             yield from _reshaped(view, node, "cosine", text, 0.0)
 
 
@@ -54,7 +56,7 @@ def _enclosed(view: View, node: ast.expr, text: str) -> str:
 
 
 def _cosine(view: View, node: ast.expr) -> str | None:
-    """`t` of `0.5 * (1 + cos(pi * t))`, in parentheses where needed."""
+    """`t` of `0.5 * (1 + cos(pi * t))`, so that it can be subtracted."""
     calls = [n for n in ast.walk(node) if isinstance(n, ast.Call)]
     if len(calls) != 1 or not view.modules.full_name(calls[0].func).endswith(".cos"):
         return None
@@ -63,8 +65,9 @@ def _cosine(view: View, node: ast.expr) -> str | None:
     angle = view.code(calls[0].args[0])
     if shape not in known or len(_PI.findall(angle)) != 1:
         return None
-    rest = _PI.sub("", angle, count=1)
-    return rest if re.fullmatch(r"\w+|\(.*\)", rest) and rest.count("(") <= 1 else f"({rest})"
+    rest = ast.parse(f"({_PI.sub('', angle, count=1)})", mode="eval").body
+    loose = isinstance(rest, ast.BinOp) and isinstance(rest.op, ast.Add | ast.Sub)
+    return f"({ast.unparse(rest)})" if loose else ast.unparse(rest)
 
 
 def _factors(view: View) -> list[ast.expr]:
@@ -128,7 +131,7 @@ def _is_factor(view: View, node: ast.expr) -> bool:
     code = ast.unparse(node)
     names = [n for n in ast.walk(node) if isinstance(n, ast.Name | ast.Attribute)]
     calls = {view.code(n.func).rpartition(".")[2] for n in ast.walk(node) if isinstance(n, ast.Call)}
-    falls = re.match(r"\(?1(\.0)? [-+]|0\.5 [*+]|min\(1|max\(0|\(1(\.0)? \+", code) is not None
+    falls = _FALLS.match(code) is not None
     divided = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
     bounded = code.startswith("min(1") or not _RATE.search(code)
     return bool(names) and bounded and calls <= {"cos", "min", "max"} and (falls or divided)
@@ -142,19 +145,18 @@ def optimizers(view: View) -> Iterator[Draft]:
         name = view.modules.full_name(node.func)
         own = name.removeprefix(_OPTIMIZER)
         options = {k.arg for k in node.keywords}
-        if not name.startswith(_OPTIMIZER) or own not in _ADAMS or not options <= _KNOWN:
+        if name == own or own not in _ADAMS or not options <= _KNOWN or not node.keywords:
             continue
+        end = view.source.span(node.keywords[-1])[1]
+        decays = "weight_decay" in options
         for other, extra in _ADAMS.items():
             made = view.called(_OPTIMIZER + other)
-            if other == own or made is None:
-                continue
-            changes = [(*view.source.span(node.func), made)]
-            if extra and "weight_decay" in options:
-                end = view.source.span(node.keywords[-1])[1]
-                changes.append((end, end, f", {extra}"))
+            if other == own or made is None or (decays and extra is None):
+                continue  # what decays by its gradient is another thing
+            added = [(end, end, f", {extra}")] if decays and extra else []
+            changes = [(*view.source.span(node.func), made), *added]
             yield from view.draft("swap", other, node, changes, -0.4)
-        if own in ("AdamW", "Adam") and node.keywords:
-            end = view.source.span(node.keywords[-1])[1]
+        if own in ("AdamW", "Adam"):
             yield from view.draft("swap", "amsgrad", node, [(end, end, ", amsgrad=True")], -0.4)
 
 
@@ -196,18 +198,17 @@ def _unclipped(view: View, node: ast.AST, statement: ast.stmt) -> Iterator[Draft
                 yield from view.draft("delete", "", node, [view.without(around, body)], -0.4)
 
 
-def constant_parts(view: View) -> Iterator[Draft]:
-    """A phase of a schedule left out: `if progress < WARMUP: return ...`."""
+def warm_up(view: View) -> Iterator[Draft]:
+    """The first phase of a schedule left out: `if progress < WARMUP: return ...`."""
     for function in _functions_of_progress(view):
-        if not isinstance(function, ast.FunctionDef):
+        body = function.body if isinstance(function, ast.FunctionDef) else []
+        first = next((n for n in body if not isinstance(n, ast.Expr)), None)
+        if not isinstance(first, ast.If) or first.orelse or first is body[-1]:
             continue
-        for statement in function.body[:-1]:
-            if not isinstance(statement, ast.If) or statement.orelse:
-                continue
-            idle = statement.body[0] in _idle_branches(view, statement)
-            if isinstance(statement.body[-1], ast.Return) and not idle:
-                gone = [view.without(statement, function.body)]
-                yield from view.draft("delete", "", statement.test, gone, -0.5)
+        before = isinstance(first.test, ast.Compare) and isinstance(first.test.ops[0], ast.Lt | ast.LtE)
+        idle = first.body[0] in _idle_branches(view, first)
+        if before and isinstance(first.body[-1], ast.Return) and not idle:
+            yield from view.draft("delete", "", first.test, [view.without(first, body)], -0.5)
 
 
-RULES = (schedules, optimizers, clipping, constant_parts)
+RULES = (schedules, optimizers, clipping, warm_up)

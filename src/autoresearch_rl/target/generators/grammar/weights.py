@@ -171,7 +171,7 @@ def _given(spot: Spot) -> tuple[str | None, Tensor | None]:
     flow, first = spot.flow, spot.flow.first
     if first is None or first.kind is not Kind.STREAM:
         return None, None
-    name = flow.function.args.args[1].arg
+    name = flow.first_name
     kinds = {t.kind for n, t in flow.types.items() if isinstance(n, ast.Name) and n.id == name}
     return (name, first) if kinds <= {Kind.STREAM, Kind.NORMED} else (None, None)
 
@@ -239,8 +239,8 @@ def initialise(view: View) -> Iterator[Draft]:
                     test = f"    if isinstance(part, {module.name}):"
                     codes = ["for part in self.modules():", test]
                     codes.append(f"        part.{path}.weight.data.mul_({factor})")
-                changes = [view.below(end, *codes)]
-                yield from view.draft("initialise", variant, layer.made, changes, 0.0)
+                if change := view.below(end, *codes):
+                    yield Draft("initialise", f"initialise {variant}@{module.name}.{path}", (change,), 0.0)
 
 
 def _begins_at_zero(view: View, path: str, layer: Layer) -> bool:
