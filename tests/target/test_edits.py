@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Change, Edit
 from autoresearch_rl.target.edits import apply, diff, validate
-from autoresearch_rl.target.generators import moves
+from autoresearch_rl.target.generators.literals import moves
 from autoresearch_rl.target.script import Script
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -27,8 +27,11 @@ scripts = st.sampled_from([PLAIN, ODD, CRLF, MIXED])
 @st.composite
 def edits(draw: st.DrawFn, script: Script) -> Edit:
     """Moves of the generator at some sites, in any order."""
-    options = {name: [move.new for move in moves(site)] for name, site in script.sites.items()}
-    names = st.sampled_from([name for name, news in options.items() if news])
+    options: dict[str, list[str]] = {}
+    for sites, move in moves(script):
+        if len(sites) == 1:
+            options.setdefault(sites[0].name, []).append(move.new)
+    names = st.sampled_from(list(options))
     chosen = draw(st.lists(names, unique=True, min_size=1, max_size=8))
     return Edit(tuple(Change(n, script.sites[n].code, draw(st.sampled_from(options[n]))) for n in chosen))
 
@@ -88,8 +91,8 @@ def test_an_empty_edit_changes_nothing() -> None:
 
 @pytest.mark.parametrize("script", [PLAIN, ODD, CRLF])
 def test_git_can_apply_the_diff(script: Script, tmp_path: Path) -> None:
-    last = list(script.sites.values())[-1]  # near the end of the file, which may lack its newline
-    after = apply(script, Edit((Change(last.name, last.code, next(moves(last)).new),))).source + "\n# é"
+    (last,), move = list(moves(script))[-1]  # near the end of the file, which may lack its newline
+    after = apply(script, Edit((Change(last.name, last.code, move.new),))).source + "\n# é"
     (tmp_path / "train.py").write_bytes(script.source.encode())
     patch = diff(script.source, after).encode()
     command = ["git", "-c", "core.autocrlf=false", "apply", "--whitespace=nowarn"]

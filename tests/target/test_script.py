@@ -52,10 +52,11 @@ def test_sites_of_a_script_are_exactly_its_knobs() -> None:
         "train.Dropout(0)": "0.2",
         "train.Block(dim)": "32",
         "train.Block(act)": "nn.ReLU",
-        "train.AdamW(lr)": "3e-4",
-        "train.AdamW(betas)[0]": "0.8",
-        "train.AdamW(betas)[1]": "0.99",
-        "train.AdamW(weight_decay)": "0.1",
+        "train.optimizer": "torch.optim.AdamW",
+        "train.optimizer(lr)": "3e-4",
+        "train.optimizer(betas)[0]": "0.8",
+        "train.optimizer(betas)[1]": "0.99",
+        "train.optimizer(weight_decay)": "0.1",
         "train.batches(0)": "32",
     }
 

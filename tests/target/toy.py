@@ -20,8 +20,9 @@ _NAME = "toy_script"
 
 TASKS = Path(autoresearch_rl.__file__).parent / "tasks"
 STDLIB = (TASKS / "stdlib" / "train.py").read_text(encoding="utf-8")
-MINIMAL = (Path(__file__).parent / "scripts" / "minimal_style.txt").read_text(encoding="utf-8")
-NANOGPT = (Path(__file__).parent / "scripts" / "nanogpt_style.txt").read_text(encoding="utf-8")
+SCRIPT_FOLDER = Path(__file__).parent / "scripts"
+MINIMAL = (SCRIPT_FOLDER / "minimal_style.txt").read_text(encoding="utf-8")
+NANOGPT = (SCRIPT_FOLDER / "nanogpt_style.txt").read_text(encoding="utf-8")
 
 
 def small(source: str) -> str:
@@ -38,8 +39,13 @@ def small(source: str) -> str:
         "dim=64": "dim=32",
         "context=64": f"context={LENGTH}",
     }
-    for large, little in sizes.items():
-        source = source.replace(large, little)
+    return replaced(source, sizes)
+
+
+def replaced(source: str, parts: dict[str, str]) -> str:
+    """A source with some of its text replaced."""
+    for old, new in parts.items():
+        source = source.replace(old, new)
     return source
 
 

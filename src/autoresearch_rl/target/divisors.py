@@ -149,7 +149,10 @@ def _is_call_of(name: str, node: ast.AST) -> bool:
 
 def _is_checked(place: Place) -> bool:
     """Whether a remainder decides what is right, not where a loop stands."""
-    return isinstance(place.parent, ast.Compare) and isinstance(place.statement, ast.Assert | ast.If)
+    statement = place.statement
+    if isinstance(statement, ast.If):
+        return isinstance(statement.body[0], ast.Raise)
+    return isinstance(statement, ast.Assert)
 
 
 def _of_equation(place: Place) -> Iterator[Relation]:

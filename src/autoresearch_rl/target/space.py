@@ -109,8 +109,10 @@ class Space:
         size = len(script.source.encode("utf-8"))
         for candidate in candidates:
             places = splices(script, candidate.edit)
-            grown = size + sum(len(new.encode("utf-8")) for _, _, new in places)
-            result = script.normal.after(places) if grown <= self._limit else None
+            removed = sum(len(script.source[start:end].encode("utf-8")) for start, end, _ in places)
+            added = sum(len(new.encode("utf-8")) for _, _, new in places)
+            fits = size - removed + added <= self._limit
+            result = script.normal.after(places) if fits else None
             if result is not None:
                 yield _Found(candidate, places, result)
 

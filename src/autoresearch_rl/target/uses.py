@@ -41,7 +41,7 @@ _LENGTH = re.compile(
     r"|n_positions|(max|num)_(position|positions|position_embeddings|tokens_per_row)",
     re.IGNORECASE,
 )
-_WIDTH = re.compile(r"\w*(dim|width|embd|embed|hidden|channels|features|d_model|size)\w*", re.IGNORECASE)
+_WIDTH = re.compile(r"\w*(dim|width|embd|embed|hidden|channels|features|d_model)\w*|size", re.IGNORECASE)
 _LAYER_SIZE = re.compile(
     rf"(.*\.)?(?P<layer>{LAYER.pattern})\((0|1|(in|out)_(features|channels)|embed_dim|embedding_dim"
     r"|num_embeddings|normalized_shape|input_size|hidden_size)\)(#\d+)?"

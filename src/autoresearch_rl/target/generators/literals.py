@@ -47,12 +47,12 @@ class Literals:
 
     def propose(self, script: Script, history: Sequence[Trial] = ()) -> Iterator[Candidate]:
         """See `Generator.propose`."""
-        for sites, move in proposals(script):
+        for sites, move in moves(script):
             edit = Edit(tuple(Change(site.name, site.code, move.new) for site in sites))
             yield Candidate(edit, self.name, move.operator, move.direction, move.magnitude)
 
 
-def proposals(script: Script) -> Iterator[tuple[tuple[Site, ...], Move]]:
+def moves(script: Script) -> Iterator[tuple[tuple[Site, ...], Move]]:
     """All moves of a script, some of which may give the same text, and the sites that they change at once."""
     sites = script.sites
     divisors = Divisors(script.syntax, sites)
