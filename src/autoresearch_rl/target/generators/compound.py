@@ -13,9 +13,8 @@ from math import exp
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Candidate, Edit
-from autoresearch_rl.target.blocks import TEXT, edit_between
+from autoresearch_rl.target.blocks import TEXT, edit_at
 from autoresearch_rl.target.edits import splices
-from autoresearch_rl.target.normal import spliced
 from autoresearch_rl.target.script import Script
 
 NAME = "compound"
@@ -71,7 +70,7 @@ def join(script: Script, parts: Sequence[Candidate], generator: str, operator: s
     changes = tuple(change for single in singles for change in single.edit.changes)
     edit = Edit(changes)
     if any(change.site == TEXT for change in changes):
-        edit = edit_between(script.source, spliced(script.source, places))
+        edit = edit_at(script.source, places)
     odds = sum(single.odds for single in singles) / len(singles)
     magnitude = max(single.magnitude for single in singles)
     return Candidate(edit, generator, operator, 0, magnitude, "", odds, singles)
