@@ -22,6 +22,8 @@ def numbers(source: str, name: str) -> list[float]:
         "a = env.progress >= 1 - SHARE",
         "progress = env.progress\n    a = progress > SHARE",
         "a = 1.0 - SHARE",
+        "a = min(1.0, env.progress / max(SHARE, 1e-9))",
+        "a = (1 - env.progress + 0.1) / (0.1 if env.progress > SHARE else 1)",
     ],
 )
 def test_what_progress_is_compared_with_stays_a_share(use: str) -> None:

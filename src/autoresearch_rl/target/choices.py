@@ -96,6 +96,9 @@ AUTOCAST = ("autocast(dtype)", "autocast(1)")  # where they are a choice: elsewh
 WORDS = (
     ("gelu", "relu", "silu"),
     ("cosine", "linear", "constant"),
+    ("true", "false"),
+    ("yes", "no"),
+    ("on", "off"),
 )
 
 TORCH_ACTIVATIONS = ("gelu", "relu")  # the words that `nn.TransformerEncoderLayer` knows

@@ -33,7 +33,7 @@ SILENT_CALLS = re.compile(
     | int | float | bool | str | len | round | abs | divmod | print | format | report | open | exit | super
     | next | iter | isinstance | issubclass | getattr | setattr | hasattr | to | item | tensor | device
     | manual_seed | seed | zero_grad | register_buffer | __init__ | masked_fill | einsum | clamp | outer
-    | repeat_interleave
+    | repeat_interleave | where | get | setdefault | pop
     | glu | argsort | logsumexp | diff | select | index_add | scatter_add | one_hot | multinomial | diagonal
     | tensor_split | vector_norm | cosine_similarity | bincount | cross""",
     re.VERBOSE,

@@ -160,7 +160,7 @@ def _is_evaluated(node: ast.AST) -> bool:
 
 
 def _between_zero_and_one(source: Source) -> Iterator[str]:
-    """Names that progress is compared with, or that are taken from 1."""
+    """Names that progress is compared with or divided by, or that are taken from 1."""
     for place in source.places(ast.Compare):
         assert isinstance(place.node, ast.Compare)
         sides = [place.node.left, *place.node.comparators]
@@ -171,6 +171,9 @@ def _between_zero_and_one(source: Source) -> Iterator[str]:
         assert isinstance(node, ast.BinOp)
         if isinstance(node.op, ast.Sub) and isinstance(node.left, ast.Constant) and node.left.value == 1:
             yield _name(node.right)
+        elif isinstance(node.op, ast.Div) and any(_name(part) == "progress" for part in ast.walk(node.left)):
+            guarded = isinstance(node.right, ast.Call) and last_name(node.right.func) == "max"
+            yield from map(_name, node.right.args if guarded else [node.right])  # type: ignore[attr-defined]
 
 
 def _denominators(source: Source) -> Iterator[str]:
