@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 import autoresearch_rl
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Change, Edit
-from autoresearch_rl.target.blocks import TEXT, edit_between, locate, split_lines
+from autoresearch_rl.target.blocks import TEXT, edit_at, edit_between, locate, split_lines
 from autoresearch_rl.target.edits import apply, diff
 from autoresearch_rl.target.freeform import parse_freeform
+from autoresearch_rl.target.normal import spliced
 from autoresearch_rl.target.script import Script
 
 TASKS = Path(autoresearch_rl.__file__).parent / "tasks"
@@ -54,6 +55,28 @@ def test_the_edit_between_two_texts_leads_from_one_to_the_other_and_back(data: s
     edit = edit_between(a, b)
     assert splice_text(a, edit) == b
     assert splice_text(b, edit.inverse) == a
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data(), st.sampled_from(SOURCES))
+def test_an_edit_from_replacements_makes_just_these(data: st.DataObject, source: str) -> None:
+    ends = st.one_of(st.integers(0, len(source)), st.sampled_from(line_starts(source)))
+    cuts = sorted(data.draw(st.lists(ends, min_size=2, max_size=8)))
+    pairs = zip(cuts[::2], cuts[1::2], strict=False)
+    new = st.sampled_from(["", "x", "  y = 1\n", *EXTRA])
+    splices = [(a, min(b, a + 200), data.draw(new)) for a, b in pairs]
+    after = spliced(source, splices)
+    if after == source or not after:
+        with pytest.raises(EditError, match="that change the script"):
+            edit_at(source, splices)
+        return
+    edit = edit_at(source, splices)
+    assert splice_text(source, edit) == after
+    assert splice_text(after, edit.inverse) == source
+
+
+def line_starts(text: str) -> list[int]:
+    return [0, *(i + 1 for i, letter in enumerate(text) if letter == "\n")]
 
 
 @settings(deadline=None, max_examples=60)

@@ -27,16 +27,17 @@ from autoresearch_rl.target.generators.grammar.tensors import (
     ELEMENTWISE,
     NORMS,
     OUTSIDE,
-    TURNS,
     Kind,
     Tensor,
     active,
     added,
     bindings,
+    contracted,
     ends_turned,
     given,
     normed,
     path_of,
+    reshaped,
 )
 
 
@@ -239,12 +240,23 @@ class Flow:
     def _type_operation(self, node: ast.BinOp) -> Tensor | None:
         left, right = self._type(node.left), self._type(node.right)
         if isinstance(node.op, ast.Add | ast.Sub):
-            return added(left, right)
+            return added(left, right or self._addend(node.right, left))
         if isinstance(node.op, ast.MatMult):
             return self._product(node.right, right)
         found = left or right
         both = left and right and Kind.ACTIVE in (left.kind, right.kind)
         return replace(found, kind=Kind.ACTIVE) if found and both else found
+
+    def _addend(self, node: ast.expr, stream: Tensor | None) -> Tensor | None:
+        """What a part of unknown insides adds to the stream is as wide as the stream."""
+        own = isinstance(node, ast.Call) and (path_of(node.func) or "") in {
+            *self.module.layers,
+            *self.module.methods,
+        }
+        if stream is None or stream.kind is not Kind.STREAM or not own:
+            return None
+        self.types[node] = Tensor(Kind.HIDDEN, stream.width)
+        return self.types[node]
 
     def _product(self, node: ast.expr, right: Tensor | None) -> Tensor | None:
         """`weights @ values` is as wide as the values; `x @ self.matrix` as the matrix says."""
@@ -296,21 +308,12 @@ class Flow:
         if name == ATTENTION:
             return Tensor(Kind.HEADS)
         if name == "torch.einsum":
-            return self._einsum(node)
+            return contracted(node, self.types.get(node.args[-1]))
         if name in ("torch.matmul", "torch.bmm") and len(node.args) == 2:
             return self._product(node.args[1], self.types.get(node.args[1]))
         if name == "torch.nn.functional.embedding":
             return Tensor(Kind.EMBEDDED)
         return first if name == "torch.nn.functional.dropout" else None
-
-    def _einsum(self, node: ast.Call) -> Tensor | None:
-        """As `weights @ values`: the last axis of the result is that of the values."""
-        spelled = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
-        last = self.types.get(node.args[-1])
-        if last and last.kind is Kind.HEADS and isinstance(spelled, str) and "->" in spelled:
-            inputs, output = spelled.replace(" ", "").split("->")
-            return last if output[-1:] == inputs[-1:] else None
-        return None
 
     def _own_function(self, name: str, first: Tensor | None) -> Tensor | None:
         if first is None or name not in self.modules.globals:
@@ -325,41 +328,9 @@ class Flow:
         value, name = self._type(node.func.value), node.func.attr
         if value is None or name in CASTS:
             return value
-        if name in TURNS:
-            return Tensor(Kind.TURNED)
         if name in ELEMENTWISE:
             return active(value)
-        reader = _METHODS.get(name)
-        return reader(self, node, value) if reader else None
-
-    def _viewed(self, node: ast.Call, value: Tensor) -> Tensor | None:
-        sizes = node.args
-        if len(sizes) != 3:
-            return Tensor(Kind.HEADS) if len(sizes) > 3 else None
-        width = self._width(ast.unparse(sizes[-1]))
-        return Tensor(Kind.MIXED if value.kind is Kind.HEADS else value.kind, width)
-
-    def _transposed(self, node: ast.Call, value: Tensor) -> Tensor | None:
-        axes = {ast.unparse(a) for a in node.args}
-        last = "3" if value.kind is Kind.HEADS else "2"
-        if axes & {"-1", last} or len(axes) != 2:
-            return Tensor(Kind.TURNED)
-        return value
-
-    def _unflattened(self, node: ast.Call, value: Tensor) -> Tensor | None:
-        return Tensor(Kind.HEADS) if node.args and ast.unparse(node.args[0]) in ("-1", "2") else None
-
-    def _flattened(self, node: ast.Call, value: Tensor) -> Tensor | None:
-        first = ast.unparse(node.args[0]) if node.args else "0"
-        return Tensor(Kind.MIXED) if value.kind is Kind.HEADS and first in ("2", "-2") else None
-
-    def _split(self, node: ast.Call, value: Tensor) -> Tensor | None:
-        axis = node.args[1] if len(node.args) > 1 else next((k.value for k in node.keywords), None)
-        if axis is None or ast.unparse(axis) not in ("-1", "2"):
-            return None
-        piece = ast.unparse(node.args[0]) if node.args and isinstance(node.func, ast.Attribute) else ""
-        named = isinstance(node.func, ast.Attribute) and node.func.attr == "split"
-        return Tensor(value.kind, self._width(piece) if named else None)
+        return reshaped(name, node.args, node.keywords, value, self._width)
 
     def _width(self, text: str | None) -> str | None:
         """A width in the words of the constructor."""
@@ -377,13 +348,6 @@ _READERS: Mapping[type[ast.AST], _Reader] = {
     ast.ListComp: Flow._type_comprehension,
     ast.BinOp: Flow._type_operation,
     ast.Call: Flow._type_call,
-}
-_METHODS: Mapping[str, Callable[[Flow, ast.Call, Tensor], Tensor | None]] = {
-    **dict.fromkeys(("view", "reshape"), Flow._viewed),
-    "transpose": Flow._transposed,
-    "flatten": Flow._flattened,
-    "unflatten": Flow._unflattened,
-    **dict.fromkeys(("split", "chunk"), Flow._split),
 }
 
 

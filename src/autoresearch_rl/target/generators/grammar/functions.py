@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from autoresearch_rl.target.generators.grammar.view import Spot, Use, View
 from autoresearch_rl.target.generators.grammar.writing import Draft
 from autoresearch_rl.target.normal import Splice
 
+POSITION = re.compile(r"(?i)pos|wpe")
 NN, F = "torch.nn.", "torch.nn.functional."
 
 
@@ -72,9 +74,9 @@ def normalise(view: View) -> Iterator[Draft]:
             continue
         if spot.use in (Use.NORMED, Use.RETURNED):
             continue
-        odds = 0.2 if spot.use is Use.SUMMED else 0.0
-        if spot.tensor.kind is Kind.EMBEDDED and spot.use is Use.SUMMED:
-            odds = -0.3
+        if spot.tensor.kind is Kind.EMBEDDED and POSITION.search(view.code(spot.node)):
+            continue  # as large as the tokens' they would drown them
+        odds = -0.2 if spot.use is Use.SUMMED else -0.3  # sandwich norms have some evidence
         if found := _normed(view, spot):
             text, above = found
             changes = [*above, view.replaced(spot.node, text)]
@@ -113,7 +115,7 @@ def heads(view: View) -> Iterator[Draft]:
             if len(norms) == 2:
                 yield from view.draft("normalise", "query and key", query, norms, 0.4)
         if isinstance(value, ast.Name) and (text := _head_norm(view, value.id)):
-            yield from view.draft("normalise", "value", value, [view.replaced(value, text)], -0.2)
+            yield from view.draft("normalise", "value", value, [view.replaced(value, text)], -0.6)
         if isinstance(key, ast.Name) and isinstance(value, ast.Name):
             yield from view.draft("swap", "key as value", value, [view.replaced(value, key.id)], -0.9)
         if isinstance(query, ast.Name) and isinstance(key, ast.Name) and value is not None:
@@ -146,7 +148,7 @@ def swap(view: View) -> Iterator[Draft]:
             name = view.modules.full_name(node.func)
             if name.rpartition(".")[2] in _FUNCTIONS and not (spot.is_factor and name.endswith(".tanh")):
                 yield from _swapped_calls(view, spot, node, name)
-        if spot.tensor.kind is Kind.NORMED and not view.needs_all_gradients:
+        if spot.tensor.kind is Kind.NORMED and not _is_last(spot) and not view.needs_all_gradients:
             yield from _dynamic_tanh(view, spot)
     for place in view.source.places(ast.Call):
         call = place.node
@@ -162,7 +164,8 @@ def _swapped_calls(view: View, spot: Spot, node: ast.Call, name: str) -> Iterato
     for other in _others(name, _FUNCTIONS):
         if function := view.called(("torch." if other == "tanh" else F) + other):
             changes = [view.replaced(node, f"{function}({argument})")]
-            yield from view.draft("swap", other, node, changes, -0.6)
+            odds = -1.2 if other == "softplus" else -0.5
+            yield from view.draft("swap", other, node, changes, odds)
     function = view.called(F + "relu")
     squared = isinstance(spot.place.parent, ast.Attribute) or spot.use is Use.SQUARED
     if function and not name.endswith(".relu") and not squared:
@@ -175,6 +178,12 @@ def _others(name: str, known: tuple[str, ...]) -> list[str]:
     own = name.rpartition(".")[2]
     literal = own.lower() in _SHARP and not name.startswith("torch.relu")
     return [o for o in known if o != own and not (literal and o.lower() in _SHARP)]
+
+
+def _is_last(spot: Spot) -> bool:
+    """Whether logits are made of it: with a tanh there training fails."""
+    found = spot.flow.types.get(spot.place.parent)
+    return found is not None and found.kind is Kind.LOGITS
 
 
 def _dynamic_tanh(view: View, spot: Spot) -> Iterator[Draft]:

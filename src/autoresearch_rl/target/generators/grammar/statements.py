@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from autoresearch_rl.target.generators.grammar.flow import Flow
-from autoresearch_rl.target.generators.grammar.functions import NN
+from autoresearch_rl.target.generators.grammar.functions import NN, POSITION
 from autoresearch_rl.target.generators.grammar.layers import Layer, Role
 from autoresearch_rl.target.generators.grammar.tensors import Kind
 from autoresearch_rl.target.generators.grammar.view import View
@@ -17,7 +17,6 @@ from autoresearch_rl.target.generators.grammar.weights import SCALAR, parameter
 from autoresearch_rl.target.generators.grammar.writing import Draft
 from autoresearch_rl.target.normal import Splice
 
-_POSITION = re.compile(r"(?i)pos|wpe")
 _INDEXED = re.compile(r"\[-?\d+\]\.(weight|bias)")
 
 
@@ -89,13 +88,13 @@ def sublayers(view: View) -> Iterator[Draft]:
             again = view.below(one.statement, f"{one.target} = {one.target} + {after}")
         else:
             again = view.above(one.statement, f"{one.name} = {view.code(one.total)}")
-        yield from view.draft("duplicate", "", one.branch, [again], -0.4)
+        yield from view.draft("duplicate", "", one.branch, [again], -0.7)
         if not view.needs_all_gradients:
             gone = _rewritten(view, one, one.name)
             if one.name == one.target:
-                yield from view.draft("delete", "", one.branch, [view.without(one.statement, one.body)], -1.5)
+                yield from view.draft("delete", "", one.branch, [view.without(one.statement, one.body)], -1.0)
             else:
-                yield from view.draft("delete", "", one.branch, [gone], -1.5)
+                yield from view.draft("delete", "", one.branch, [gone], -1.0)
         half = [view.replaced(one.branch, f"0.5 * {view.operand(one.branch)}")]
         yield from view.draft("arithmetic", "half", one.branch, half, -0.1)
 
@@ -109,9 +108,9 @@ def norms(view: View) -> Iterator[Draft]:
         function = view.code(norm.func)
         plain = view.inside(one.branch, [(*view.source.span(norm), one.name)])
         after = [_rewritten(view, one, f"{function}({one.name} + {plain})")]
-        yield from view.draft("normalise", "after the sum", one.branch, after, -0.4)
+        yield from view.draft("normalise", "after the sum", one.branch, after, -0.6)
         added = [view.replaced(one.branch, f"{function}({plain})")]
-        yield from view.draft("normalise", "only the branch", one.branch, added, -0.2)
+        yield from view.draft("normalise", "only the branch", one.branch, added, -0.4)
 
 
 def _normalises(call: ast.AST, one: _Sublayer) -> bool:
@@ -165,7 +164,7 @@ def _in_loop(view: View, flow: Flow, loop: ast.For, statement: ast.stmt) -> Iter
     if name is None:
         return
     twice = [view.below(statement, view.code(statement))]
-    yield from view.draft("duplicate", "", statement, twice, -0.3)
+    yield from view.draft("duplicate", "", statement, twice, -0.7)
     first, total = view.local_name("first", flow), view.local_name("total", flow)
     weight = view.new_name("first", view.weight)
     zero = view.registered(flow.module, weight, parameter(view, "zeros", SCALAR))
@@ -192,7 +191,7 @@ def _stacked(view: View, flow: Flow, statement: ast.stmt) -> Iterator[Draft]:
     if view.modules.full_name(layer.made.func) != NN + "Sequential":
         return
     twice = [view.below(statement, view.code(statement))]
-    yield from view.draft("duplicate", "", statement, twice, -0.3)
+    yield from view.draft("duplicate", "", statement, twice, -0.7)
     weight = view.new_name("first", view.weight)
     text = f"{view.code(statement.value)} + self.{weight} * {name}"
     changes = [
@@ -249,7 +248,7 @@ def _is_idle(view: View, layer: Layer) -> bool:
 def _adds_positions(view: View, node: ast.BinOp, flow: Flow) -> bool:
     left = flow.types.get(node.left)
     embedded = left is not None and left.kind is Kind.EMBEDDED
-    return embedded and isinstance(node.op, ast.Add) and bool(_POSITION.search(view.code(node.right)))
+    return embedded and isinstance(node.op, ast.Add) and bool(POSITION.search(view.code(node.right)))
 
 
 def rows(view: View) -> Iterator[Draft]:

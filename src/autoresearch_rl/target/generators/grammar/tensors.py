@@ -7,7 +7,7 @@ norm over it cannot see the future.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -108,6 +108,69 @@ _GIVEN: Mapping[Role, Callable[[Layer, Tensor | None, str | None], Tensor | None
     Role.RECURRENT: lambda layer, first, width: Tensor(Kind.PAIR, width),
     Role.OTHER: lambda layer, first, width: None,
 }
+
+
+_Width = Callable[[str | None], str | None]
+
+
+def reshaped(
+    method: str, args: Sequence[ast.expr], keywords: Sequence[ast.keyword], value: Tensor, width: _Width
+) -> Tensor | None:
+    """What a method of a tensor gives that arranges it anew.
+
+    Args:
+        method: its name.
+        args: what it is called with.
+        keywords: likewise.
+        value: the tensor.
+        width: says a width in the words of the constructor.
+    """
+    if method in TURNS:
+        return Tensor(Kind.TURNED)
+    arrange = _ARRANGED.get(method)
+    texts = [ast.unparse(argument) for argument in (*args, *(k.value for k in keywords))]
+    return arrange(texts, value, width) if arrange else None
+
+
+def _viewed(sizes: list[str], value: Tensor, width: _Width) -> Tensor | None:
+    if len(sizes) != 3:
+        return Tensor(Kind.HEADS) if len(sizes) > 3 else None
+    return Tensor(Kind.MIXED if value.kind is Kind.HEADS else value.kind, width(sizes[-1]))
+
+
+def _transposed(axes: list[str], value: Tensor, width: _Width) -> Tensor | None:
+    last = "3" if value.kind is Kind.HEADS else "2"
+    return Tensor(Kind.TURNED) if {"-1", last} & set(axes) or len(axes) != 2 else value
+
+
+def _flattened(axes: list[str], value: Tensor, width: _Width) -> Tensor | None:
+    merged = value.kind is Kind.HEADS and axes[:1] in (["2"], ["-2"])
+    return Tensor(Kind.MIXED) if merged else None
+
+
+def _split(arguments: list[str], value: Tensor, width: _Width) -> Tensor | None:
+    """`.split(width, dim=2)`; chunks are of a width that nothing says."""
+    along_channels = len(arguments) > 1 and arguments[1] in ("-1", "2")
+    return Tensor(value.kind, width(arguments[0])) if along_channels else None
+
+
+_ARRANGED: Mapping[str, Callable[[list[str], Tensor, _Width], Tensor | None]] = {
+    **dict.fromkeys(("view", "reshape"), _viewed),
+    "transpose": _transposed,
+    "flatten": _flattened,
+    "unflatten": lambda axes, value, width: Tensor(Kind.HEADS) if axes[:1] in (["2"], ["-1"]) else None,
+    "split": _split,
+    "chunk": lambda arguments, value, width: _split(arguments, value, lambda _: None),
+}
+
+
+def contracted(node: ast.Call, last: Tensor | None) -> Tensor | None:
+    """`torch.einsum`, as `weights @ values`: the last axis of the result is that of the values."""
+    spelled = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
+    if last and last.kind is Kind.HEADS and isinstance(spelled, str) and "->" in spelled:
+        inputs, output = spelled.replace(" ", "").split("->")
+        return last if output[-1:] == inputs[-1:] else None
+    return None
 
 
 def ends_turned(node: ast.expr) -> bool:

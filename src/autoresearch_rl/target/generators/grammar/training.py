@@ -29,14 +29,14 @@ def schedules(view: View) -> Iterator[Draft]:
     for node in _factors(view):
         code, bare = view.operand(node), view.code(node)
         yield from _reshaped(view, node, "squared", f"{code} ** 2", 0.0)
-        yield from _reshaped(view, node, "root", f"max(0.0, {bare}) ** 0.5", -0.2)
+        yield from _reshaped(view, node, "root", f"max(0.0, {bare}) ** 0.5", 0.1)
         if not _FALLS.match(ast.unparse(node)):
             continue
-        yield from _reshaped(view, node, "floor", f"0.1 + 0.9 * {code}", 0.0)
+        yield from _reshaped(view, node, "floor", f"0.1 + 0.9 * {code}", 0.1)
         if done := _cosine(view, node):
             yield from _reshaped(view, node, "straight", f"1 - {done}", 0.1)
             yield from _reshaped(view, node, "1 - root", f"1 - max(0.0, {done}) ** 0.5", 0.1)
-            yield from _reshaped(view, node, "1 - square", f"1 - ({done}) ** 2", -0.2)
+            yield from _reshaped(view, node, "1 - square", f"1 - ({done}) ** 2", 0.1)
         elif (bent := view.called("math.cos")) and "cos" not in code:
             text = f"0.5 - 0.5 * {bent}({view.called('math.pi')} * min(1.0, {bare}))"
             yield from _reshaped(view, node, "cosine", text, 0.0)

@@ -198,7 +198,7 @@ def residual(view: View) -> Iterator[Draft]:
             above, name = held
             text = view.inside(spot.node, [(*view.source.span(argument), name)])
             changes = [*above, view.replaced(spot.node, f"{name} + {text}")]
-            yield from view.draft("residual", "", spot.node, changes, -0.4)
+            yield from view.draft("residual", "", spot.node, changes, -0.6)
 
 
 def _is_square(layer: Layer) -> bool:
@@ -218,7 +218,7 @@ def deepen(view: View) -> Iterator[Draft]:
             made = _projection(view, spot.flow, spot.tensor.width, spot.tensor.width)
             text = f"{view.code(node.func)}(self.{new}({view.code(node)}))"
             changes = [view.registered(spot.flow.module, new, made), view.replaced(node, text)]
-            yield from view.draft("duplicate", "layer", node, changes, -0.6)
+            yield from view.draft("duplicate", "layer", node, changes, -1.0)
 
 
 def initialise(view: View) -> Iterator[Draft]:
@@ -240,13 +240,15 @@ def initialise(view: View) -> Iterator[Draft]:
                     codes = ["for part in self.modules():", test]
                     codes.append(f"        part.{path}.weight.data.mul_({factor})")
                 if change := view.below(end, *codes):
-                    yield Draft("initialise", f"initialise {variant}@{module.name}.{path}", (change,), 0.0)
+                    yield Draft("initialise", f"initialise {variant}@{module.name}.{path}", (change,), 0.1)
 
 
 def _begins_at_zero(view: View, path: str, layer: Layer) -> bool:
-    """Whether there is nothing to multiply: as far as can be seen."""
+    """Whether there is nothing to multiply, or nobody uses it; as far as can be seen."""
     plain = any(isinstance(a, ast.Constant) and a.value == 0 for a in layer.made.args)
-    return plain or f"zeros_(self.{path}.weight" in view.source.text
+    uses = 1 if "." in path else 2  # a key of an `nn.ModuleDict`, or an attribute
+    unused = view.source.text.count(f".{path.rpartition('.')[2]}") < uses
+    return plain or unused or f"zeros_(self.{path}.weight" in view.source.text
 
 
 RULES = (scale, gate, residual, deepen, initialise)

@@ -120,9 +120,10 @@ class Writer:
 
     def replaced(self, node: ast.AST, text: str) -> Splice:
         """Other code in place of an expression, in parentheses where it needs them."""
-        place = self.places.get(node)
-        bare = (place is not None and _stands_alone(place)) or _is_atom(text)
-        return (*self.source.span(node), text if bare else f"({text})")
+        place, (start, end) = self.places.get(node), self.source.span(node)
+        enclosed = self.source.text[start - 1 : start] + self.source.text[end : end + 1] == "()"
+        bare = enclosed or (place is not None and _stands_alone(place)) or _is_atom(text)
+        return start, end, text if bare else f"({text})"
 
     def inside(self, node: ast.AST, splices: Sequence[Splice]) -> str:
         """The text of an expression with replacements inside."""
@@ -142,7 +143,7 @@ class Writer:
         if found is None or getattr(statement, "decorator_list", None):
             return None
         indent, top, _ = found
-        return top, top, "".join(f"{indent}{code}{self.source.newline}" for code in codes)
+        return top, top, self._indented(indent, codes)
 
     def below(self, statement: ast.stmt, *codes: str) -> Splice | None:
         """New statements below one."""
@@ -150,7 +151,12 @@ class Writer:
         if found is None:
             return None
         indent, _, bottom = found
-        return bottom, bottom, "".join(f"{indent}{code}{self.source.newline}" for code in codes)
+        return bottom, bottom, self._indented(indent, codes)
+
+    def _indented(self, indent: str, codes: Sequence[str]) -> str:
+        """Lines at an indentation; four spaces are one more level."""
+        level = "\t" if indent.startswith("\t") else "    "
+        return "".join(f"{indent}{code.replace('    ', level)}{self.source.newline}" for code in codes)
 
     def without(self, statement: ast.stmt, body: Sequence[ast.stmt]) -> Splice | None:
         """A statement deleted, where others are left."""
