@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice, pairwise
 
 from autoresearch_rl.target.normal import Splice, spliced
@@ -53,6 +54,11 @@ class Rule:
     prepend: str = ""  # statements at the start of the body of what was matched
     append: str = ""
 
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """All that it writes."""
+        return (self.replace or "", self.before, self.after, self.prepend, self.append)
+
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
@@ -77,11 +83,12 @@ def rewrite(source: Source, recipe: Rewrite) -> str | None:
     """The text with all rules applied, parsed once more; None where they do not fit."""
     if any(next(find(pattern, source, {}), None) for pattern in recipe.absent):
         return None
+    rules = _without_clashes(recipe.rules, source.names)
     try:
         top = tuple(_top(recipe, source))
     except _Unfit:
         return None
-    step = next(_apply(recipe.rules, source, _Step(top, {})), None)
+    step = next(_apply(rules, source, _Step(top, {})), None)
     if step is None:
         return None
     text = spliced(source.text, step.splices)
@@ -90,6 +97,40 @@ def rewrite(source: Source, recipe: Rewrite) -> str | None:
     except SyntaxError:
         return None
     return text
+
+
+def _without_clashes(rules: tuple[Rule, ...], taken: Set[str]) -> tuple[Rule, ...]:
+    """The rules with other names for variables of their own, where the script uses the name."""
+    clashes = {name for rule in rules for text in rule.templates for name in _assigned(text)} & taken
+    if not clashes:
+        return rules
+    pattern = re.compile(rf"(?<![\w.$])({'|'.join(sorted(clashes))})(?!\w)")
+
+    def renamed(text: str) -> str:
+        return pattern.sub(r"\1_", text)
+
+    return tuple(
+        replace(
+            rule,
+            replace=None if rule.replace is None else renamed(rule.replace),
+            before=renamed(rule.before),
+            after=renamed(rule.after),
+            prepend=renamed(rule.prepend),
+            append=renamed(rule.append),
+        )
+        for rule in rules
+    )
+
+
+@cache
+def _assigned(template: str) -> frozenset[str]:
+    """The variables that a template assigns, but for those that the script has given it."""
+    try:
+        tree = ast.parse(textwrap.dedent(METAVARIABLE.sub("given_", template)))
+    except SyntaxError:  # part of a statement
+        return frozenset()
+    names = (n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    return frozenset(n.id for n in names if n.id != "given_")
 
 
 def _apply(rules: tuple[Rule, ...], source: Source, step: _Step) -> Iterator[_Step]:
@@ -300,7 +341,7 @@ def _last_import(source: Source) -> ast.stmt:
 
 def _needed_imports(source: Source, recipe: Rewrite) -> list[str]:
     """Imports of what the recipe writes; the short names of modules mean what they mean in patterns."""
-    actions = (t for r in recipe.rules for t in (r.replace or "", r.before, r.after, r.prepend, r.append))
+    actions = (text for rule in recipe.rules for text in rule.templates)
     text = "\n".join([recipe.helper, *recipe.constants, *actions])
     used = [name for name in IMPORTS if re.search(rf"(?<![\w.]){name}\.", text)]
     wrong = [name for name in used if source.modules.get(name, MODULES[name]) != MODULES[name]]
@@ -326,7 +367,7 @@ def check(recipe: Rewrite) -> None:
         # A metavariable must be in every alternative, or a template could meet it unbound.
         bound |= set.intersection(*({name for _, name in METAVARIABLE.findall(p)} for p in rule.match))
         bound |= {name for _, name in METAVARIABLE.findall(rule.scope)}
-        for template in (rule.replace or "", rule.before, rule.after, rule.prepend, rule.append):
+        for template in rule.templates:
             missing = {name for _, name in METAVARIABLE.findall(template)} - bound
             if missing:
                 raise ValueError(
