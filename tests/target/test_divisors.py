@@ -89,6 +89,24 @@ def test_heads_of_keys_divide_heads_of_queries() -> None:
     assert all(new % 2 == 0 for new in news(source, "N_HEAD"))
 
 
+def test_grouped_attention_says_which_heads_divide_which() -> None:
+    source = (
+        """
+CONFIG = {"queries": 6, "shared": 3}
+
+
+class A(nn.Module):
+    def forward(self, x):
+        q = self.q(x).view(b, t, CONFIG["queries"], 8).transpose(1, 2)
+        k = self.norm(self.k(x).reshape((b, t, CONFIG["shared"], 8))).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, k, k, is_causal=True, enable_gqa=True)
+"""
+        + TRAIN
+    )
+    assert news(source, "CONFIG[shared]") == [1, 2, 6]
+    assert all(new % 3 == 0 for new in news(source, "CONFIG[queries]"))
+
+
 def test_a_literal_divides_too() -> None:
     source = "HEAD_DIM = 24\nhalf = HEAD_DIM // 2" + TRAIN
     assert all(new % 2 == 0 for new in news(source, "HEAD_DIM"))

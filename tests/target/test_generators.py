@@ -153,7 +153,7 @@ STYLES = {
     "nanochat": Script((toy.TASKS / "nanochat" / "train.py").read_text(encoding="utf-8")),
     **{
         style: Script((SCRIPTS / f"{style}_style.txt").read_text(encoding="utf-8"))
-        for style in ("nanogpt", "minimal", "hub")
+        for style in ("nanogpt", "minimal", "hub", "grouped")
     },
 }
 

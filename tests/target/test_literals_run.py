@@ -19,7 +19,10 @@ NANOCHAT = {
 }
 SCRIPTS = {
     **toy.SCRIPTS,
-    "hub": (toy.SCRIPT_FOLDER / "hub_style.txt").read_text(encoding="utf-8"),
+    **{
+        style: (toy.SCRIPT_FOLDER / f"{style}_style.txt").read_text(encoding="utf-8")
+        for style in ("hub", "grouped")
+    },
     "nanochat": toy.replaced((toy.TASKS / "nanochat" / "train.py").read_text(encoding="utf-8"), NANOCHAT),
 }
 

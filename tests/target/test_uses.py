@@ -76,6 +76,7 @@ def test_literal_rows_only_get_shorter() -> None:
         "x = f(is_causal=True, dropout_p=0.1)",
         "x = nn.Linear(3, 4).forward(y.repeat_interleave(2, dim=1))",
         "x = nn.Embedding(256, 64)",
+        "x = nn.Conv1d(a, b, 4)",
         "x = nn.init.normal_(w, mean=0.0)",
     ],
 )

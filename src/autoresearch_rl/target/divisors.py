@@ -176,6 +176,10 @@ def _of_call(place: Place, definitions: Definitions) -> Iterator[Relation]:
             part = arguments[part_at] if part_at < len(arguments) else keywords.get(part_key)
             if whole is not None and part is not None:
                 yield _divides(whole, part, scope)
+    elif name == "scaled_dot_product_attention" and "enable_gqa" in keywords and len(arguments) > 1:
+        queries, keys = (_heads_of(Term(side, scope), definitions) for side in arguments[:2])
+        if queries is not None and keys is not None:
+            yield Relation(queries, keys)
     elif name == "arange" and len(arguments) == 3:
         yield _divides(arguments[1], arguments[2], scope)
     elif isinstance(call.func, ast.Attribute) and name in ("view", "reshape", "unflatten", "chunk", "split"):
@@ -183,14 +187,29 @@ def _of_call(place: Place, definitions: Definitions) -> Iterator[Relation]:
         yield from _of_shape(place, name, width)
 
 
+def _heads_of(term: Term, definitions: Definitions) -> Term | None:
+    """How many heads a tensor has, by the view [B, T, H, D] that it was made with."""
+    for found in [term, *definitions.of(term)]:
+        for node in ast.walk(found.node):
+            if isinstance(node, ast.Call) and last_name(node.func) in ("view", "reshape"):
+                sizes = _sizes(node)
+                if len(sizes) == 4:
+                    return Term(sizes[2], found.scope)
+    return None
+
+
+def _sizes(call: ast.Call) -> list[ast.expr]:
+    """The sizes that a view is given, one by one or as a tuple."""
+    first = call.args[0] if len(call.args) == 1 else None
+    return first.elts if isinstance(first, ast.Tuple) else call.args
+
+
 def _of_shape(place: Place, name: str, width: Term | None) -> Iterator[Relation]:
     """`width` is that of the tensor whose shape changes; None when unknown."""
     call, scope = place.node, place.scope
     assert isinstance(call, ast.Call)
     if name in ("view", "reshape", "unflatten"):
-        sizes = call.args[1:] if name == "unflatten" else call.args
-        if len(sizes) == 1 and isinstance(sizes[0], ast.Tuple):
-            sizes = sizes[0].elts
+        sizes = _sizes(ast.Call(call.func, call.args[1:], []) if name == "unflatten" else call)
         trailing = sizes if name == "unflatten" else sizes[2:]  # behind rows and positions
         free = [size for size in trailing if _is_minus_one(size)]
         fixed = [size for size in trailing if not _is_minus_one(size)]

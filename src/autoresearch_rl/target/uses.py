@@ -44,7 +44,7 @@ _LENGTH = re.compile(
 _WIDTH = re.compile(r"\w*(dim|width|embd|embed|hidden|channels|features|d_model)\w*|size", re.IGNORECASE)
 _LAYER_SIZE = re.compile(
     rf"(.*\.)?(?P<layer>{LAYER.pattern})\((0|1|(in|out)_(features|channels)|embed_dim|embedding_dim"
-    r"|num_embeddings|normalized_shape|input_size|hidden_size)\)(#\d+)?"
+    r"|num_embeddings|normalized_shape|input_size|hidden_size)\)(#\d+)?|(.*\.)?Conv\dd\(\w+\)(#\d+)?"
 )
 _ARGUMENT = re.compile(r"(?:.*\.)?(\w+)\((\w+)\)(?:\[\d+\])*(?:#\d+)?")
 _ROWS = re.compile(r"(.*\.)?batches\((1|seq_len)\)(#\d+)?")
