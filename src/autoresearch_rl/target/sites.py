@@ -47,7 +47,8 @@ SILENT_NAMES = re.compile(
     | \w*vocab\w* | (num|n)_(classes|tokens|embeddings) | \w*causal\w* | dropout_p | mean | training
     | kernel_size | stride | dilation | padding | groups | bidirectional | dynamic | fullgraph
     | requires_grad | retain_graph | create_graph | need_weights | enable_gqa | return_\w+ | drop_last
-    | shuffle | num_workers | prefetch\w* | verbose | debug | version | (global_)?step | epoch | iteration | count
+    | shuffle | num_workers | prefetch\w* | verbose | debug | version | (global_)?step | epoch
+    | iteration | count
     | (eval|val|log|print|save|checkpoint|ckpt)_(every|interval|iters?|steps|batches|tokens|freq\w*|size)
     | cpu_\w+  # stands in where there is no GPU""",
     re.VERBOSE | re.IGNORECASE,
