@@ -12,6 +12,7 @@ import libcst as cst
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import script_id
+from autoresearch_rl.target.divisors import Divisors
 from autoresearch_rl.target.lexicon import Lexicon
 from autoresearch_rl.target.normal import Normal
 from autoresearch_rl.target.patterns import Source
@@ -62,6 +63,11 @@ class Script:
     def syntax(self) -> Source:
         """Python's own syntax tree, with places: what patterns are matched on."""
         return Source(self.source)
+
+    @cached_property
+    def divisors(self) -> Divisors:
+        """Which of its integers must divide which others."""
+        return Divisors(self.syntax, self.sites)
 
     @cached_property
     def normal(self) -> Normal:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import exp
 
 from autoresearch_rl.errors import EditError
-from autoresearch_rl.records import Candidate, Edit
+from autoresearch_rl.records import Candidate, Change, Edit
 from autoresearch_rl.target.blocks import TEXT, edit_at
 from autoresearch_rl.target.edits import splices
 from autoresearch_rl.target.script import Script
@@ -50,7 +50,7 @@ def compounds(
 
 
 def join(script: Script, parts: Sequence[Candidate], generator: str, operator: str) -> Candidate | None:
-    """One candidate of several; None where two concern the same topic or place.
+    """One candidate of several; None where two concern the same topic or place, or do not fit together.
 
     Edits of literals stay edits of named sites. Where lines change, names may change with them, so then the
     whole is an edit of lines.
@@ -68,9 +68,17 @@ def join(script: Script, parts: Sequence[Candidate], generator: str, operator: s
     if any(after[0] < before[1] for before, after in pairwise(places)):
         return None
     changes = tuple(change for single in singles for change in single.edit.changes)
+    if not script.divisors.keep(_integers(script, changes)):
+        return None
     edit = Edit(changes)
     if any(change.site == TEXT for change in changes):
         edit = edit_at(script.source, places)
     odds = sum(single.odds for single in singles) / len(singles)
     magnitude = max(single.magnitude for single in singles)
     return Candidate(edit, generator, operator, 0, magnitude, "", odds, singles)
+
+
+def _integers(script: Script, changes: Sequence[Change]) -> dict[str, int]:
+    """The new values of sites that hold integers."""
+    sites = ((change, script.sites.get(change.site)) for change in changes)
+    return {change.site: int(change.new) for change, site in sites if site and site.kind == "int"}

@@ -55,7 +55,7 @@ class Literals:
 def moves(script: Script) -> Iterator[tuple[tuple[Site, ...], Move]]:
     """All moves of a script, some of which may give the same text, and the sites that they change at once."""
     sites = script.sites
-    divisors = Divisors(script.syntax, sites)
+    divisors = script.divisors
     uses = Uses(script.syntax, [site for site in sites.values() if site.kind in ("int", "float")])
     for site in sites.values():
         if site.kind == "int":
