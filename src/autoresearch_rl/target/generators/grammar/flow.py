@@ -249,10 +249,8 @@ class Flow:
 
     def _addend(self, node: ast.expr, stream: Tensor | None) -> Tensor | None:
         """What a part of unknown insides adds to the stream is as wide as the stream."""
-        own = isinstance(node, ast.Call) and (path_of(node.func) or "") in {
-            *self.module.layers,
-            *self.module.methods,
-        }
+        path = path_of(node.func) if isinstance(node, ast.Call) else None
+        own = path in self.module.layers or path in self.module.methods
         if stream is None or stream.kind is not Kind.STREAM or not own:
             return None
         self.types[node] = Tensor(Kind.HIDDEN, stream.width)

@@ -11,11 +11,10 @@ from autoresearch_rl.target.generators.grammar.flow import Flow
 from autoresearch_rl.target.generators.grammar.layers import Role
 from autoresearch_rl.target.generators.grammar.tensors import Kind
 from autoresearch_rl.target.generators.grammar.view import Spot, Use, View
-from autoresearch_rl.target.generators.grammar.writing import Draft
+from autoresearch_rl.target.generators.grammar.writing import NN, SCALAR, Draft, F
 from autoresearch_rl.target.normal import Splice
 
 POSITION = re.compile(r"(?i)pos|wpe")
-NN, F = "torch.nn.", "torch.nn.functional."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +43,8 @@ def wrap(view: View) -> Iterator[Draft]:
             one_sided = one.variant == "silu" and spot.use is Use.SUMMED
             text = _around(one, spot, view) if fits and not one_sided else None
             if text is not None:
-                yield from view.draft(
-                    "wrap", one.variant, spot.node, [view.replaced(spot.node, text)], one.odds
-                )
+                changes = [view.replaced(spot.node, text)]
+                yield from view.draft("wrap", one.variant, spot.node, changes, one.odds)
 
 
 def _around(one: _Wrap, spot: Spot, view: View) -> str | None:
@@ -192,8 +190,7 @@ def _dynamic_tanh(view: View, spot: Spot) -> Iterator[Draft]:
     if argument is None or tanh is None or isinstance(argument, ast.BinOp):
         return
     name = view.new_name(spot.base, view.weight)
-    parameter, ones = view.called(NN + "Parameter"), view.called("torch.zeros")
-    value = f"{parameter}({ones}(()))" if parameter and ones else None
+    value = view.parameter("zeros", SCALAR)
     text = f"{tanh}({view.operand(argument)} * (1 + self.{name}))"
     changes = [view.registered(spot.flow.module, name, value), view.replaced(spot.node, text)]
     yield from view.draft("swap", "tanh", spot.node, changes, -0.8)

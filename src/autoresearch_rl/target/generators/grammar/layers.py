@@ -16,7 +16,7 @@ from itertools import takewhile
 
 from autoresearch_rl.target.patterns import Source, canonical
 
-NORM_NAME = re.compile(r"(?i)norm|^ln\b|^ln_")
+NORM_NAME = re.compile(r"(?i)norm(?!al(?!i))|^ln\b|^ln_")  # not `normal`
 ACTIVATION_NAME = re.compile(r"(?i)gelu$|relu|silu|swish|^act|activation")
 _ATOM = re.compile(r"[\w.]+")
 

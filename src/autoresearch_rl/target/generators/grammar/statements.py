@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from autoresearch_rl.target.generators.grammar.flow import Flow
-from autoresearch_rl.target.generators.grammar.functions import NN, POSITION
+from autoresearch_rl.target.generators.grammar.functions import POSITION
 from autoresearch_rl.target.generators.grammar.layers import Layer, Role
 from autoresearch_rl.target.generators.grammar.tensors import Kind
 from autoresearch_rl.target.generators.grammar.view import View
-from autoresearch_rl.target.generators.grammar.weights import SCALAR, parameter
-from autoresearch_rl.target.generators.grammar.writing import Draft
+from autoresearch_rl.target.generators.grammar.writing import NN, SCALAR, Draft
 from autoresearch_rl.target.normal import Splice
 
 _INDEXED = re.compile(r"\[-?\d+\]\.(weight|bias)")
@@ -167,14 +166,14 @@ def _in_loop(view: View, flow: Flow, loop: ast.For, statement: ast.stmt) -> Iter
     yield from view.draft("duplicate", "", statement, twice, -0.7)
     first, total = view.local_name("first", flow), view.local_name("total", flow)
     weight = view.new_name("first", view.weight)
-    zero = view.registered(flow.module, weight, parameter(view, "zeros", SCALAR))
+    zero = view.registered(flow.module, weight, view.parameter("zeros", SCALAR))
     kept, mixed = view.above(loop, f"{first} = {name}"), f"{name} = {name} + self.{weight} * {first}"
     for place, change in (("after", view.below(statement, mixed)), ("before", view.above(statement, mixed))):
         changes = [zero, kept, change]
         yield from view.draft("residual", f"embedding {place} each block", statement, changes, 0.2)
     weight = view.new_name("total", view.weight)
     changes = [
-        view.registered(flow.module, weight, parameter(view, "zeros", SCALAR)),
+        view.registered(flow.module, weight, view.parameter("zeros", SCALAR)),
         view.above(loop, f"{total} = {name}"),
         view.below(loop.body[-1], f"{total} = {total} + {name}"),
         view.below(loop, f"{name} = {name} + self.{weight} * {total}"),
@@ -195,7 +194,7 @@ def _stacked(view: View, flow: Flow, statement: ast.stmt) -> Iterator[Draft]:
     weight = view.new_name("first", view.weight)
     text = f"{view.code(statement.value)} + self.{weight} * {name}"
     changes = [
-        view.registered(flow.module, weight, parameter(view, "zeros", SCALAR)),
+        view.registered(flow.module, weight, view.parameter("zeros", SCALAR)),
         view.replaced(statement.value, text),
     ]
     yield from view.draft("residual", "embedding after the blocks", statement, changes, 0.1)
@@ -214,10 +213,8 @@ def delete(view: View) -> Iterator[Draft]:
             if spot.layer is not None and view.needs_all_gradients:
                 continue
             yield from _left_out(view, spot.flow, node, -0.9)
-        elif (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "square"
-        ):
-            gone = [view.replaced(node, view.code(node.func.value))]
+        elif squared := _squared(node):
+            gone = [view.replaced(node, view.code(squared))]
             yield from view.draft("delete", "the square", node, gone, -0.8)
         elif isinstance(node, ast.BinOp) and _adds_positions(view, node, spot.flow):
             if not view.needs_all_gradients:
@@ -225,6 +222,12 @@ def delete(view: View) -> Iterator[Draft]:
                 yield from view.draft("delete", "positions", node, gone, -0.9)
             half = [view.replaced(node.right, f"0.5 * {view.operand(node.right)}")]
             yield from view.draft("arithmetic", "half", node, half, -0.3)
+
+
+def _squared(node: ast.expr) -> ast.expr | None:
+    """`E` of `E.square()`."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return function.value if isinstance(function, ast.Attribute) and function.attr == "square" else None
 
 
 def _left_out(view: View, flow: Flow, call: ast.Call, odds: float) -> Iterator[Draft]:
@@ -264,19 +267,19 @@ def rows(view: View) -> Iterator[Draft]:
                 if one is not None and two is not None:
                     yield from _between(view, one, two)
             if layer and layer.takes == layer.gives and not layer.residual and parts and parts[-1]:
-                yield from _normed_after(view, parts[-1], layer.gives, 0.2)
+                yield from _normed_after(view, parts[-1], layer.gives, -0.2)
 
 
 def _between(view: View, one: Layer, two: Layer) -> Iterator[Draft]:
     """What can happen where one layer meets the next."""
     if (one.role, two.role) == (Role.LINEAR, Role.ACTIVATION):
-        yield from _normed_after(view, one, one.gives, 0.0)
+        yield from _normed_after(view, one, one.gives, -0.3)
         linear, end = view.called(NN + "Linear"), view.source.span(two.made)[1]
         if linear:
             deeper = [(end, end, f", {linear}({one.gives}, {one.gives}), {view.code(two.made)}")]
-            yield from view.draft("duplicate", "layer", one.made, deeper, -0.6)
+            yield from view.draft("duplicate", "layer", one.made, deeper, -1.0)
     elif one.role is Role.EMBEDDING:
-        yield from _normed_after(view, one, one.gives, 0.0)
+        yield from _normed_after(view, one, one.gives, -0.3)
     gone = one.role is Role.NORM or (one.role is Role.DROPOUT and not _is_idle(view, one))
     span = view.source.span(one.made)[0], view.source.span(two.made)[0]
     if gone and "#" not in view.source.text[slice(*span)]:

@@ -43,9 +43,8 @@ def schedules(view: View) -> Iterator[Draft]:
 
 
 def _reshaped(view: View, node: ast.expr, variant: str, text: str, odds: float) -> Iterator[Draft]:
-    yield from view.draft(
-        "arithmetic", variant, node, [(*view.source.span(node), _enclosed(view, node, text))], odds
-    )
+    changes = [(*view.source.span(node), _enclosed(view, node, text))]
+    yield from view.draft("arithmetic", variant, node, changes, odds)
 
 
 def _enclosed(view: View, node: ast.expr, text: str) -> str:

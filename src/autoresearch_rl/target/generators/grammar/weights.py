@@ -6,13 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from autoresearch_rl.target.generators.grammar.flow import Flow
-from autoresearch_rl.target.generators.grammar.functions import NN
 from autoresearch_rl.target.generators.grammar.layers import Layer, Role
 from autoresearch_rl.target.generators.grammar.tensors import Kind, Tensor
 from autoresearch_rl.target.generators.grammar.view import Spot, Use, View
-from autoresearch_rl.target.generators.grammar.writing import Draft
-
-SCALAR = "()"
+from autoresearch_rl.target.generators.grammar.writing import NN, SCALAR, Draft
 
 
 def scale(view: View) -> Iterator[Draft]:
@@ -58,16 +55,10 @@ def _scaled(view: View, node: ast.expr, flow: Flow, base: str, width: str, odds:
             return
         factor += f".type_as({reference})"
     changes = [
-        view.registered(flow.module, name, parameter(view, "zeros", width)),
+        view.registered(flow.module, name, view.parameter("zeros", width)),
         view.replaced(node, f"{view.operand(node)} * {factor}"),
     ]
     yield from view.draft("scale", "" if width == SCALAR else "channels", node, changes, odds)
-
-
-def parameter(view: View, maker: str, arguments: str) -> str | None:
-    """How a weight is made: `nn.Parameter(torch.zeros(...))`."""
-    made, tensor = view.called(NN + "Parameter"), view.called(f"torch.{maker}")
-    return f"{made}({tensor}({arguments}))" if made and tensor else None
 
 
 def _reference(node: ast.expr, flow: Flow) -> str | None:
@@ -81,7 +72,7 @@ def _from_little(view: View, spot: Spot) -> Iterator[Draft]:
     """A branch that begins small; not at zero as in ReZero, where a layer that is zero, too, would stay."""
     name = view.new_name(spot.base, view.weight)
     changes = [
-        view.registered(spot.flow.module, name, parameter(view, "full", "(), 0.1")),
+        view.registered(spot.flow.module, name, view.parameter("full", "(), 0.1")),
         view.replaced(spot.node, f"self.{name} * {view.operand(spot.node)}"),
     ]
     yield from view.draft("scale", "from little", spot.node, changes, -0.2)

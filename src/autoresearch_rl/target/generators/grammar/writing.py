@@ -13,6 +13,8 @@ from autoresearch_rl.target.generators.grammar.layers import Module, Modules
 from autoresearch_rl.target.normal import Splice, spliced
 from autoresearch_rl.target.patterns import Place, Source
 
+NN, F = "torch.nn.", "torch.nn.functional."
+SCALAR = "()"  # the size of a single number
 TOPIC = 80  # characters
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _WEIGHTS = ("gain", "scale", "gate", "scalar", "lambda")  # names of new weights, as scripts group theirs
@@ -176,6 +178,11 @@ class Writer:
         if module.anchor is None or value is None or not self.is_trained(module):
             return None
         return self.below(module.anchor, f"self.{name} = {value}")
+
+    def parameter(self, maker: str, arguments: str) -> str | None:
+        """How a weight is made: `nn.Parameter(torch.zeros(...))`."""
+        made, tensor = self.called(NN + "Parameter"), self.called(f"torch.{maker}")
+        return f"{made}({tensor}({arguments}))" if made and tensor else None
 
     def is_sayable(self, width: str | None, module: Module) -> bool:
         """Whether a width can be written down in the constructor."""
