@@ -24,11 +24,15 @@ def opened(tmp_path: Path, script: str, program: str) -> Study:
 
 
 def test_the_agenda_is_copied_and_edits_of_it_count_from_the_next_trial(tmp_path: Path) -> None:
-    with opened(tmp_path, BIGRAM, ONLY_LITERALS.format(frozen=["BETAS", "BATCH_SIZE", "DECAY"])) as study:
+    with opened(
+        tmp_path, BIGRAM, ONLY_LITERALS.format(frozen=["BETAS", "BATCH_SIZE", "DECAY", "train.optimizer"])
+    ) as study:
         measure_baseline(study)
         assert {ask(study).edit.changes[0].site for _ in range(4)} == {"LEARNING_RATE"}
         program = study.notebook.folder / "program.md"
-        program.write_text(ONLY_LITERALS.format(frozen=["LEARNING_RATE", "BETAS", "DECAY"]))
+        program.write_text(
+            ONLY_LITERALS.format(frozen=["LEARNING_RATE", "BETAS", "DECAY", "train.optimizer"])
+        )
         assert {ask(study).edit.changes[0].site for _ in range(3)} == {"BATCH_SIZE"}
         program.write_text("+++\nfreeze = [\n+++\n")
         assert ask(study).edit.changes[0].site == "BATCH_SIZE"

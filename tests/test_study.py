@@ -281,7 +281,13 @@ def test_a_finished_study_has_settled_what_leads(tiny_task: Path, tmp_path: Path
         assert len(study.trials) == count, "what is settled is not measured again"
 
 
+def only_literals(study: Study) -> None:
+    forbidden = ["compound", "grammar", "recipes", "recombination"]
+    (study.notebook.folder / "program.md").write_text(f"+++\nforbid = {forbidden}\n+++\n")
+
+
 def test_a_trial_that_beat_a_former_incumbent_is_applied_to_the_new_one(study: Study) -> None:
+    only_literals(study)
     measure_baseline(study)
     first, second = ask(study), ask(study)
     while second.edit.changes[0].site == first.edit.changes[0].site:
@@ -303,6 +309,7 @@ def test_a_trial_that_beat_a_former_incumbent_is_applied_to_the_new_one(study: S
 
 
 def test_an_edit_that_does_not_fit_the_new_incumbent_is_rejected_not_run(study: Study) -> None:
+    only_literals(study)
     measure_baseline(study)
     first, second = ask(study), ask(study)
     while second.edit.changes[0].site != first.edit.changes[0].site:

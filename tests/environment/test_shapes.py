@@ -15,7 +15,7 @@ from autoresearch_rl.environment.task import TASKS, load_task
 from autoresearch_rl.environment.zygote import UNTRUSTED
 from autoresearch_rl.records import OutcomeStatus
 from autoresearch_rl.target.edits import apply
-from autoresearch_rl.target.generators import Recipes
+from autoresearch_rl.target.generators.recipes import Recipes
 from autoresearch_rl.target.script import Script
 from tiny import BIGRAM, make_task
 
@@ -108,7 +108,7 @@ def test_what_trains_passes(each_environment: FrozenEnvironment, name: str) -> N
 def test_every_recipe_passes(environment: FrozenEnvironment) -> None:
     """`tests/target/test_recipes.py` trains them all."""
     before = Script(MICRO)
-    found = {recipe.name: candidate for recipe, candidate in Recipes().proposals(before)}
+    found = {candidate.topic: candidate for candidate in Recipes().propose(before)}
     assert len(found) >= 60
     refused = {n: environment.check(apply(before, c.edit).source, seed=1) for n, c in found.items()}
     assert {name: reason for name, reason in refused.items() if reason} == {}

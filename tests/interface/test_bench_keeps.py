@@ -21,7 +21,7 @@ def tell(study: Study, old: str, new: str, bpb: float) -> Verdict:
     """Tells a study the score of an edit of the learning rate."""
     edit = Edit((Change("LEARNING_RATE", old, new),))
     source = apply(Script(study.notebook.source(study.ledger.leader)), edit).source
-    return study.tell(replace(ask(study), source=source, edit=edit), scored(bpb)).verdict
+    return study.tell(replace(ask(study), source=source, edit=edit, candidate=None), scored(bpb)).verdict
 
 
 def test_a_real_keep_holds_and_a_lucky_one_fails(tiny_task: Path, tmp_path: Path) -> None:

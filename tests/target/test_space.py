@@ -93,7 +93,7 @@ def test_shares_add_up() -> None:
 
 def test_a_compound_edit_does_what_its_parts_do() -> None:
     singles = of(full_space().candidates(STDLIB), "recipes") + of(full_space().candidates(STDLIB), "literals")
-    found = list(compounds(STDLIB, singles, {"recipes": 1.0, "literals": 1.0}, seed=3))
+    found = list(compounds(STDLIB, [(c, 1.0) for c in singles], {"recipes": 1.0, "literals": 1.0}, seed=3))
     sizes = Counter(len(c.parts) for c in found)
     assert set(sizes) == {2, 3, 4}
     assert len(found) >= 24

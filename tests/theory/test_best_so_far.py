@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +25,7 @@ from autoresearch_rl.records import Candidate, Change, Edit, State, Verdict
 from autoresearch_rl.target.edits import apply
 from autoresearch_rl.target.generators.literals import Literals
 from autoresearch_rl.target.script import Script
-from autoresearch_rl.target.space import Space
+from autoresearch_rl.target.space import Space, full_space
 
 TRAIN = "\ndef train(env):\n    return env\n"
 
@@ -86,6 +87,7 @@ def test_the_bound_on_losses_pays_for_noise() -> None:
 # --- 2. best-so-far
 
 
+SINGLE = Space([Literals()], compound=False)
 Choice = Callable[[list[Candidate], np.random.Generator], Candidate]
 
 
@@ -99,11 +101,15 @@ def last_of(found: list[Candidate], dice: np.random.Generator) -> Candidate:
 
 
 def search(
-    script: Script, value: Callable[[str], float], noise: float, seed: int, choose: Choice = any_of
+    script: Script,
+    value: Callable[[str], float],
+    noise: float,
+    seed: int,
+    choose: Choice = any_of,
+    space: Space = SINGLE,
 ) -> list[Script]:
     """Our loop, leading with every lower measurement: all leaders, until no edit is left untried."""
     dice, tried, leaders = np.random.default_rng(seed), {script.normal.id}, [script]
-    space = Space([Literals()], compound=False)
     best = value(script.source) + noise * dice.standard_normal()
     while found := space.candidates(leaders[-1], tried):
         edited = apply(leaders[-1], choose(found, dice).edit)
@@ -145,6 +151,13 @@ def test_single_edits_do_not_reach_the_best_across_a_valley() -> None:
     bpb = {0: 2.0, 1: 3.0, 2: 1.0}
     leaders = search(switches("A", "B"), lambda source: bpb[source.count("True")], 0.0, seed=0)
     assert len(leaders) == 1
+
+
+def test_compound_edits_cross_the_valley() -> None:
+    bpb = {0: 2.0, 1: 3.0, 2: 1.0}
+    space = Space([Literals()])
+    leaders = search(switches("A", "B"), lambda source: bpb[source.count("True")], 0.0, seed=0, space=space)
+    assert len(leaders) == 2
 
 
 # --- 3. full support
@@ -299,27 +312,47 @@ def test_at_the_widest_odds_the_first_draw_is_as_rare_as_the_bound_says() -> Non
     assert 1 <= hits.sum() <= 20
 
 
-def test_the_figures_of_the_page_are_those_of_stdlib() -> None:
-    """When this fails because a task or the prior has changed, change the page."""
-    space = Space([Literals()], compound=False)
-    found = space.candidates(Script(load_task("stdlib").baseline.read_text("utf-8")))
-    sites: dict[str, list[float]] = {}
+def first_draws(found: list[Candidate], shares: Mapping[str, float]) -> dict[str, list[float]]:
+    """By generator, the chance of each candidate to be drawn first, before anything is known."""
+    pools: dict[str, dict[tuple[str, ...], list[float]]] = {}
     for c in found:
-        sites.setdefault(c.edit.changes[0].site, []).append(math.exp(prior.log_odds(c, remember((), 1.0))))
-    largest = max(len(odds) for odds in sites.values())
-    assert (len(found), len(sites), largest) == (125, 25, 10)
+        odds = math.exp(prior.log_odds(c, remember((), 1.0)))
+        pools.setdefault(c.generator, {}).setdefault(c.topics, []).append(odds)
+    present = sum(shares[name] for name in pools)
+    return {
+        name: [
+            shares[name] / present * max(odds) / sum(map(max, pool.values())) * w / sum(odds)
+            for odds in pool.values()
+            for w in odds
+        ]
+        for name, pool in pools.items()
+    }
 
-    maxima = sum(max(odds) for odds in sites.values())
-    q = min(max(odds) / maxima * min(odds) / sum(odds) for odds in sites.values())
-    assert q >= min(min(odds) / (len(odds) * maxima) for odds in sites.values())
+
+def test_the_figures_of_the_page_are_those_of_stdlib() -> None:
+    """When this fails because a task, a generator or the prior has changed, change the page."""
+    space = full_space()
+    found = space.candidates(Script(load_task("stdlib").baseline.read_text("utf-8")))
+    sites = Counter(c.topics for c in found if c.generator == "literals")
+    counts = Counter(c.generator for c in found if not c.parts)
+    assert counts == {"literals": 159, "recipes": 64, "grammar": 102}
+    assert (len(sites), max(sites.values()), counts.total()) == (26, 12, 325)
+
+    chances = first_draws(found, space.shares())
+    assert sum(map(sum, chances.values())) == pytest.approx(1)
+    single = min(q for name, chance in chances.items() if name != "compound" for q in chance)
+    widest = min(
+        space.shares()[name] / (1024 * topics * most)
+        for name, topics, most in (("literals", 26, 12), ("recipes", 64, 1), ("grammar", 102, 1))
+    )
 
     def floor(q: float) -> float:
         return PPOConfig().epsilon / SLATE * (1 - (1 - q) ** SLATE)
 
     assert (PPOConfig().epsilon, SLATE) == (0.1, 16)
-    assert floor(q) == pytest.approx(1.4e-4, rel=0.03)
-    assert floor(1 / (1024 * 25 * 10)) == pytest.approx(3.9e-7, rel=0.01)
-    assert trials_needed(floor(q), 0.05) == pytest.approx(21_000, rel=0.01)
+    assert floor(single) == pytest.approx(4.9e-5, rel=0.02)
+    assert floor(widest) == pytest.approx(1.1e-7, rel=0.05)
+    assert trials_needed(floor(single), 0.05) == pytest.approx(61_000, rel=0.02)
 
 
 # --- 4. the sample bound

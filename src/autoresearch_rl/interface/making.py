@@ -26,7 +26,14 @@ CONTRACT = "`def train(env) -> torch.nn.Module` with model(idx[B, T]) -> logits[
 STARTUP_LIMIT = 600  # seconds of an adopted script beyond its budget: data, compilation, evaluation
 Files = dict[str, bytes]  # name -> content
 
-AGENDA = """# Research agenda: {name}
+AGENDA = """+++
+# What may be tried, read before each trial.
+freeze = []  # sites, functions or classes that stay as they are: "BATCH_SIZE", "Block.attention"
+forbid = []  # generators or one of their topics: "grammar", "recipes/muon"
+[weights]    # of attention, 1 where nothing is said: recipes = 2.0
++++
+
+# Research agenda: {name}
 
 What should be found out here, and what has been tried already? This page is for people and for agents that
 read; say what decides within the budget, and what must stay as it is.

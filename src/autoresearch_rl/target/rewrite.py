@@ -101,7 +101,9 @@ def rewrite(source: Source, recipe: Rewrite) -> str | None:
 
 def _without_clashes(rules: tuple[Rule, ...], taken: Set[str]) -> tuple[Rule, ...]:
     """The rules with other names for variables of their own, where the script uses the name."""
-    clashes = {name for rule in rules for text in rule.templates for name in _assigned(text)} & taken
+    own = {name for rule in rules for text in rule.templates for name in _assigned(text)}
+    known = " ".join(pattern for rule in rules for pattern in rule.match)
+    clashes = (own & taken) - set(re.findall(r"\w+", known))
     if not clashes:
         return rules
     pattern = re.compile(rf"(?<![\w.$])({'|'.join(sorted(clashes))})(?!\w)")

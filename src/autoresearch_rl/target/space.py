@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import exp
 
 from autoresearch_rl.records import Candidate, Trial
 from autoresearch_rl.target.agenda import NOTHING_SAID, Agenda
@@ -16,6 +17,9 @@ from autoresearch_rl.target.generators.recipes import Recipes
 from autoresearch_rl.target.generators.recombination import Recombination
 from autoresearch_rl.target.normal import Splice
 from autoresearch_rl.target.script import Script
+
+KNOWN = 0.25
+"""How much rarer an edit that was tried alone on this script is as a part of a compound one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +71,18 @@ class Space:
             return []
         seen, frozen = {script.normal.id, *tried}, agenda.frozen(script)
         found = [f for f in self._singles(script, history) if _is_open(f.places, frozen)]
-        fresh = list(_fresh(found, seen, agenda))
+        singles = list(_steered(found, agenda))
+        fresh = list(_fresh(singles, seen))
         if not self._compound:
             return fresh
+        # What is known alone is news only together with others, and less often good news.
+        weighted = [
+            (f.candidate, exp(f.candidate.odds) * (KNOWN if f.result in tried else 1)) for f in singles
+        ]
         # Another set each time, and the same after a restart.
         seed = int(script.id[:8], 16) + len(tried)
-        more = compounds(script, fresh, self.shares(agenda), seed)
-        return [*fresh, *_fresh(self._located(script, more), seen, agenda)]
+        more = self._located(script, compounds(script, weighted, self.shares(agenda), seed))
+        return [*fresh, *_fresh(_steered(more, agenda), seen)]
 
     def shares(self, agenda: Agenda = NOTHING_SAID) -> dict[str, float]:
         """The share of attention of each generator, the sum of all being 1."""
@@ -123,12 +132,19 @@ def full_space(device: str = "cpu", limit_bytes: int = LIMIT_BYTES, program: boo
     return Space(generators, limit_bytes=limit_bytes, program=program)
 
 
-def _fresh(found: Iterable[_Found], seen: set[str], agenda: Agenda) -> Iterator[Candidate]:
-    """Each result once, as the agenda weighs it; `seen` is added to."""
+def _steered(found: Iterable[_Found], agenda: Agenda) -> Iterator[_Found]:
+    """What is not forbidden, as the agenda weighs it."""
     for one in found:
-        if one.result not in seen and (candidate := agenda.steer(one.candidate)):
+        if candidate := agenda.steer(one.candidate):
+            yield replace(one, candidate=candidate)
+
+
+def _fresh(found: Iterable[_Found], seen: set[str]) -> Iterator[Candidate]:
+    """Each result once; `seen` is added to."""
+    for one in found:
+        if one.result not in seen:
             seen.add(one.result)
-            yield candidate
+            yield one.candidate
 
 
 def _is_open(places: Sequence[Splice], frozen: Sequence[tuple[int, int]]) -> bool:

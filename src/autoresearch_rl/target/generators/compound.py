@@ -7,9 +7,8 @@ gains are cheaper to take together than one by one.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from math import exp
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Candidate, Change, Edit
@@ -24,27 +23,28 @@ SIZES = (2, 2, 3, 4)  # how many edits at once, each as likely as it is often he
 
 
 def compounds(
-    script: Script, singles: Sequence[Candidate], shares: dict[str, float], seed: int
+    script: Script, singles: Iterable[tuple[Candidate, float]], shares: Mapping[str, float], seed: int
 ) -> Iterator[Candidate]:
     """Random sets of single candidates with disjoint places and topics.
 
     Args:
         script: what the single ones are for.
-        singles: what to draw from; a generator is drawn by its share, then a candidate by its odds.
+        singles: what to draw from: a generator by its share, then a candidate by its weight.
         shares: by generator, positive.
         seed: same seed, same candidates.
     """
-    dice = random.Random(seed)
-    pools: dict[str, list[Candidate]] = {}
-    for single in singles:
+    pools: dict[str, tuple[list[Candidate], list[float]]] = {}
+    for single, weight in singles:
         if not single.parts:
-            pools.setdefault(single.generator, []).append(single)
+            candidates, weights = pools.setdefault(single.generator, ([], []))
+            candidates.append(single)
+            weights.append(weight)
     if not pools:
         return
-    weights = {name: [exp(single.odds) for single in pool] for name, pool in pools.items()}
+    dice, names = random.Random(seed), list(pools)
     for _ in range(DRAWN):
-        names = dice.choices(list(pools), [shares[name] for name in pools], k=dice.choice(SIZES))
-        chosen = [dice.choices(pools[name], weights[name])[0] for name in names]
+        drawn = dice.choices(names, [shares[name] for name in names], k=dice.choice(SIZES))
+        chosen = [dice.choices(*pools[name])[0] for name in drawn]
         if joined := join(script, chosen, NAME, NAME):
             yield joined
 
