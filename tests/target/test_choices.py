@@ -5,7 +5,7 @@ import inspect
 import pytest
 import torch
 
-from autoresearch_rl.target.choices import FAMILIES
+from autoresearch_rl.target.literals.choices import FAMILIES
 from autoresearch_rl.target.script import Script
 
 

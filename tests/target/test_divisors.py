@@ -3,8 +3,8 @@
 import pytest
 import toy
 
-from autoresearch_rl.target.divisors import Divisors
 from autoresearch_rl.target.generators.literals import moves
+from autoresearch_rl.target.literals.divisors import Divisors
 from autoresearch_rl.target.script import Script
 
 TRAIN = "\n\ndef train(env):\n    return env\n"

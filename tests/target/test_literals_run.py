@@ -5,8 +5,9 @@ import torch
 import toy
 
 from autoresearch_rl.records import Candidate
-from autoresearch_rl.target.edits import apply
+from autoresearch_rl.target.edits import splices
 from autoresearch_rl.target.generators.literals import Literals
+from autoresearch_rl.target.normal import spliced
 from autoresearch_rl.target.script import Script
 from autoresearch_rl.target.space import Space
 
@@ -49,7 +50,7 @@ def test_it_trains_and_answers(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     found = sample(script)
     for candidate in found:
         try:
-            model, losses = toy.train(apply(script, candidate.edit).source)
+            model, losses = toy.train(spliced(script.source, splices(script, candidate.edit)))
             toy.logits(model, probe)
             assert all(0 < loss < 100 for loss in losses)
         except Exception as error:  # whatever a script raises is what is counted

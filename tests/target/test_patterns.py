@@ -180,7 +180,7 @@ def test_the_catalogue_is_complete() -> None:
         assert all(c.partition(" =")[0].isupper() for v in recipe.variants for c in v.constants)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.data(), st.sampled_from([toy.STDLIB, toy.NANOGPT, toy.MINIMAL]))
 def test_no_script_is_an_error(data: st.DataObject, text: str) -> None:
     """Scripts with statements dropped or repeated: a recipe fits or does not, and what it gives parses."""

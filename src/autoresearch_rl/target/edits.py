@@ -15,9 +15,9 @@ from itertools import pairwise
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Change, Edit
 from autoresearch_rl.target.blocks import TEXT, locate, split_lines
+from autoresearch_rl.target.literals.sites import line_at
 from autoresearch_rl.target.normal import Splice, spliced
 from autoresearch_rl.target.script import Script, Site, parse
-from autoresearch_rl.target.sites import line_at
 
 LIMIT_BYTES = 65536
 

@@ -12,11 +12,11 @@ import libcst as cst
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import script_id
-from autoresearch_rl.target.divisors import Divisors
-from autoresearch_rl.target.lexicon import Lexicon
+from autoresearch_rl.target.literals.divisors import Divisors
+from autoresearch_rl.target.literals.lexicon import Lexicon
+from autoresearch_rl.target.literals.sites import Site, find_sites, line_at
 from autoresearch_rl.target.normal import Normal
 from autoresearch_rl.target.patterns import Source
-from autoresearch_rl.target.sites import Site, find_sites, line_at
 
 __all__ = ["MAX_DEPTH", "Script", "Site"]
 

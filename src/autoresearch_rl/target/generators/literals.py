@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 
 from autoresearch_rl.records import Candidate, Change, Edit, Trial
-from autoresearch_rl.target import ladders
-from autoresearch_rl.target.divisors import Divisors
+from autoresearch_rl.target.literals import ladders
+from autoresearch_rl.target.literals.divisors import Divisors
+from autoresearch_rl.target.literals.ties import ties
+from autoresearch_rl.target.literals.uses import Use, Uses
 from autoresearch_rl.target.script import Script, Site
-from autoresearch_rl.target.ties import ties
-from autoresearch_rl.target.uses import Use, Uses
 
 LARGEST_INT = 2**63 - 1  # what a tensor can hold
 MOST_DIVISORS = 10  # the nearest ones

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 
-from autoresearch_rl.target.choices import leaf
-from autoresearch_rl.target.definitions import last_name
+from autoresearch_rl.target.literals.choices import leaf
+from autoresearch_rl.target.literals.definitions import last_name
+from autoresearch_rl.target.literals.sites import LAYER, Site
 from autoresearch_rl.target.patterns import Source
-from autoresearch_rl.target.sites import LAYER, Site
 
 
 class Use(StrEnum):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from autoresearch_rl.target.definitions import Definitions, last_name
+from autoresearch_rl.target.literals.definitions import Definitions, last_name
+from autoresearch_rl.target.literals.sites import LAYER
 from autoresearch_rl.target.patterns import Source
-from autoresearch_rl.target.sites import LAYER
 
 _Use = tuple[str, str]  # the site, and the side: "in", "out", or "both" of a norm
 

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from autoresearch_rl.target.literals.sites import Site
 from autoresearch_rl.target.patterns import Place, Source
-from autoresearch_rl.target.sites import Site
 
 Scope = tuple[str, ...]
 

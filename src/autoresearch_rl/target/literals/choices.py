@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from autoresearch_rl.target.lexicon import Lexicon
+from autoresearch_rl.target.literals.lexicon import Lexicon
 
 _NONE: frozenset[str] = frozenset()
 _INPLACE = frozenset({"inplace"})

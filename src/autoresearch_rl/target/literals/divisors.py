@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
-from autoresearch_rl.target.definitions import Definitions, Scope, Term, last_name
+from autoresearch_rl.target.literals.definitions import Definitions, Scope, Term, last_name
+from autoresearch_rl.target.literals.sites import Site
+from autoresearch_rl.target.literals.values import WORLDS, Number, Values
 from autoresearch_rl.target.patterns import Place, Source
-from autoresearch_rl.target.sites import Site
-from autoresearch_rl.target.values import WORLDS, Number, Values
 
 LEAST_HEAD = 4  # channels of an attention head; fewer can hardly tell positions apart
 _HEADS = re.compile(r"(n|num|q)?_?(q|query|attn|attention)?_?heads?|nh|nhead", re.IGNORECASE)

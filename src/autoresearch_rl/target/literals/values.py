@@ -10,7 +10,7 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 
-from autoresearch_rl.target.definitions import Definitions, Scope, Term, last_name
+from autoresearch_rl.target.literals.definitions import Definitions, Scope, Term, last_name
 
 WORLDS = 2
 LARGEST = 2**63

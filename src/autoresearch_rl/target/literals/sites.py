@@ -17,8 +17,8 @@ from typing import Literal
 import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
 
-from autoresearch_rl.target.choices import alternatives, family_of, last_name, text_of
-from autoresearch_rl.target.lexicon import Lexicon
+from autoresearch_rl.target.literals.choices import alternatives, family_of, last_name, text_of
+from autoresearch_rl.target.literals.lexicon import Lexicon
 
 Kind = Literal["int", "float", "bool", "choice"]
 
