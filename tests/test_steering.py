@@ -82,3 +82,19 @@ def test_a_check_that_the_best_script_does_not_pass_says_nothing(tmp_path: Path)
         proposal = ask(study)
         assert str(proposal.edit) == "X: True -> False"
         assert study.tell(proposal, scored(3.9)).number == 3
+
+
+def test_a_search_in_which_all_fails_ends_with_the_reason_and_a_person_may_end_it(tmp_path: Path) -> None:
+    """Every edit of a literal breaks it: there are dozens of them, and more pairs."""
+    names = "ABCDEFGH"
+    values = "".join(f"{name} = 8\n" for name in names)
+    train = f"def train(env):\n    assert {{{', '.join(names)}}} == {{8}}\n    return {MODEL}\n"
+    with opened(tmp_path, f"from torch import nn\n{values}\n\n{train}", "") as study:
+        measure_baseline(study)
+        study.planner.interrupted = lambda: len(study.trials) >= 3 + 2
+        assert study.ask() is None
+        assert len(study.trials) == 3 + 2
+        study.planner.interrupted = lambda: False
+        stop = study.run(trials=9)
+        assert stop.reason is StopReason.EXHAUSTED
+        assert "20 edits in a row must not run, the last one because of: shape check: Asser" in stop.message

@@ -20,7 +20,7 @@ from autoresearch_rl.records import Trial, script_id
 from autoresearch_rl.storage.lock import study_lock
 from autoresearch_rl.storage.storage import Storage, StudyRecord, check_study_name
 from autoresearch_rl.study import OnTrial, Study
-from autoresearch_rl.target.agenda import parse_agenda
+from autoresearch_rl.target.agenda import parse_agenda, read_program
 from autoresearch_rl.target.edits import validate
 
 DEFAULTS: Mapping[str, Any] = {
@@ -115,11 +115,11 @@ def _lay_out_agenda(folder: Path, task: Task) -> None:
     ours, theirs = folder / AGENDA, task.folder / AGENDA
     try:
         if not ours.exists() and theirs.is_file():
-            text = theirs.read_text(encoding="utf-8")
+            text = read_program(theirs)
             parse_agenda(text)
             ours.write_text(text, encoding="utf-8")
         elif ours.exists():
-            parse_agenda(ours.read_text(encoding="utf-8"))
+            parse_agenda(read_program(ours))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"expected a text at {ours}, found: {error}") from error
 

@@ -23,9 +23,10 @@ from autoresearch_rl.target.space import full_space
 AGENDA = "program.md"
 """The agenda in the study's folder, for a person to edit while it runs."""
 
-MOST_REJECTED = 50  # in a row: then something else is wrong
+MOST_REJECTED = 20  # in a row: then something else is wrong
 
 Reject = Callable[[Proposal, str], None]
+NOTHING_LEFT = "no edit of the best script is left: all were tried, or program.md forbids them"
 
 
 class Planner:
@@ -37,20 +38,30 @@ class Planner:
         agent: chooses among the candidates.
         seed: of the study; the seeds of its trials follow from it.
         reject: told of a proposal that must not run, and why, in one line.
+        interrupted: whether to stop looking for one that may run.
     """
 
     def __init__(
-        self, notebook: Notebook, environment: Environment, agent: Agent, seed: int, reject: Reject
+        self,
+        notebook: Notebook,
+        environment: Environment,
+        agent: Agent,
+        seed: int,
+        reject: Reject,
+        interrupted: Callable[[], bool],
     ) -> None:
         self.notebook, self.environment, self.agent = notebook, environment, agent
-        self.seed, self.reject = seed, reject
+        self.seed, self.reject, self.interrupted = seed, reject, interrupted
+        self.exhausted = NOTHING_LEFT  # why there was nothing to propose, the last time
         task = environment.task
         self.space = full_space(task.device, task.script_bytes, task.program)
         self.steering = Steering(notebook.folder / AGENDA)
         self.notices: tuple[str, ...] = ()  # what a person should know about the agenda
         self._under_way: dict[int, Proposal] = {}
         self._latest = Script("")
-        self._fit: dict[str, bool] = {}  # leaders that were checked, too
+        # What the check says of leaders: asked once an edit of theirs has failed.
+        self._fit_leaders: set[str] = set()
+        self._unfit_leaders: set[str] = set()
 
     def next(self) -> Proposal | None:
         """The next trial to run; None when nothing can be asked now.
@@ -117,8 +128,9 @@ class Planner:
     def _explore(self) -> Proposal | None:
         """What the agent chooses, if it may run; None when no candidate is left, or nearly all fail."""
         script = self._script(leader := self._ledger.leader)
+        self.exhausted = NOTHING_LEFT
         for _ in range(MOST_REJECTED):
-            if (state := self._observe(script)) is None:
+            if self.interrupted() or (state := self._observe(script)) is None:
                 return None
             candidate = self.agent.propose(state)
             source = apply(script, candidate.edit).source
@@ -129,6 +141,7 @@ class Planner:
             problem = validate(source, task.script_bytes, task.program) or self._unfit(proposal)
             if self._passed(proposal, problem):
                 return proposal
+        self.exhausted = f"{MOST_REJECTED} edits in a row must not run, the last one because of: {problem}"
         return None
 
     def _unfit(self, proposal: Proposal) -> str | None:
@@ -136,13 +149,16 @@ class Planner:
 
         That tells nothing where the script that it was made of does not get through either.
         """
-        problem = self.environment.check(proposal.source, proposal.seed)
-        if problem is None:
+        if proposal.parent in self._unfit_leaders:
             return None
-        if proposal.parent not in self._fit:
-            fault = self.environment.check(self.notebook.source(proposal.parent), proposal.seed)
-            self._fit[proposal.parent] = fault is None
-        return f"shape check: {problem}" if self._fit[proposal.parent] else None
+        problem = self.environment.check(proposal.source, proposal.seed)
+        if problem is None or proposal.parent in self._fit_leaders:
+            return problem and f"shape check: {problem}"
+        if self.environment.check(self.notebook.source(proposal.parent), proposal.seed) is None:
+            self._fit_leaders.add(proposal.parent)
+            return f"shape check: {problem}"
+        self._unfit_leaders.add(proposal.parent)
+        return None
 
     def _script(self, leader: str) -> Script:
         """The leader's syntax tree, which is the same for many trials."""
@@ -154,7 +170,10 @@ class Planner:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
         running = {normal_id(proposal.source) for proposal in self._under_way.values()}
         agenda, history = self.steering.read(), tuple(self.notebook.trials)
-        self.notices = (*filter(None, [self.steering.problem]), *agenda.unmatched(script))
+        self.notices = (
+            *filter(None, [self.steering.problem]),
+            *agenda.unmatched(script, self.space.shares()),
+        )
         candidates = self.space.candidates(script, self.notebook.tried | running, history, agenda)
         incumbent_bpb, baseline_bpb = self._ledger.mean(self._ledger.leader), self._ledger.baseline_bpb
         if not candidates or incumbent_bpb is None or baseline_bpb is None:

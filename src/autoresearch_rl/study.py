@@ -63,7 +63,9 @@ class Study:
         self.policy, self.seed, self.callbacks = policy, seed, list(callbacks)
         self.pruner = pruner
         self.on_progress: OnProgress = _nobody
-        self.planner = Planner(notebook, environment, agent, seed, self._reject)
+        self.planner = Planner(
+            notebook, environment, agent, seed, self._reject, lambda: self._stop is not None
+        )
         self._watches: dict[int, Watch] = {}  # of what is in flight
         self._loop_seconds = 0.0
         self._stop: Stop | None = None
@@ -104,7 +106,7 @@ class Study:
                 if not executor.running:
                     if stop:
                         return stop
-                    stop = Stop(StopReason.EXHAUSTED, "every edit of the best script has been tried")
+                    stop = Stop(StopReason.EXHAUSTED, self.planner.exhausted)
                 for proposal, outcome in executor.collect(POLL):
                     self.tell(proposal, outcome)
 
@@ -158,6 +160,9 @@ class Study:
             return self.ask() if oracle.has_room(self.trials, running) else None
         unsettled = self.ledger.unsettled if stop.reason in SETTLING and not running else None
         return self.planner.again(unsettled) if unsettled and self._ran_before(unsettled) else None
+
+    def _is_stopping(self) -> bool:
+        return self._stop is not None
 
     def _reject(self, proposal: Proposal, reason: str) -> None:
         self._record(proposal, Verdict.REJECTED, reason, None)

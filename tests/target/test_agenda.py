@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from pathlib import Path
 
@@ -44,10 +45,12 @@ def test_the_front_matter_is_read() -> None:
         ("+++\nweights = 1\n+++\n", "expected a table"),
         (
             "+++\n[weights]\nrecipes = 0\n+++\n",
-            "expected a positive weight for 'recipes', found 0",
+            "expected a weight from 0.001 to 1000 for 'recipes'",
         ),
-        ("+++\n[weights]\nrecipes = inf\n+++\n", "expected a positive weight"),
-        ("+++\n[weights]\nrecipes = true\n+++\n", "expected a positive weight"),
+        ("+++\n[weights]\nrecipes = inf\n+++\n", "expected a weight from"),
+        ("+++\n[weights]\nrecipes = true\n+++\n", "expected a weight from"),
+        (f"+++\n[weights]\nrecipes = 1{'0' * 400}\n+++\n", "expected a weight from .* found a int"),
+        (f"+++\nforbid = {'[' * 5000}\n+++\n", "the front matter is not TOML"),
     ],
 )
 def test_a_mistake_is_one_clear_line(text: str, reason: str) -> None:
@@ -73,7 +76,7 @@ def test_what_is_frozen_stays_and_everything_else_may_change() -> None:
 
 
 def test_a_name_that_means_nothing_is_told() -> None:
-    assert Agenda(freeze=("WIDHT", "BETAS", "Block.forward", "train")).unmatched(STDLIB) == [
+    assert Agenda(freeze=("WIDHT", "BETAS", "Block.forward", "train")).unmatched(STDLIB, ["literals"]) == [
         "program.md: nothing to freeze is called 'WIDHT'; did you mean WIDTH?"
     ]
 
@@ -120,3 +123,47 @@ def test_a_change_counts_at_the_next_reading_and_a_slip_changes_nothing(
     assert (steering.read(), steering.problem) == (Agenda(), "")
     path.unlink()
     assert (steering.read(), steering.problem) == (Agenda(), "")
+
+
+@pytest.mark.parametrize("name", ["Block.__init__", "GPT.__init__", "Block", "schedule", "train"])
+def test_a_frozen_definition_means_the_same_in_every_result(name: str) -> None:
+    """Also where lines are put right behind its last one."""
+
+    def meaning(text: str) -> str:
+        *scope, last = name.split(".")
+        body = ast.parse(text).body
+        for outer in scope:
+            body = next(n for n in body if isinstance(n, ast.ClassDef) and n.name == outer).body
+        found = (n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == last)
+        return ast.dump(next(found))
+
+    found = full_space().candidates(STDLIB, agenda=Agenda(freeze=(name,)))
+    assert len(found) > 40
+    before = meaning(STDLIB.source)
+    for candidate in found:
+        assert meaning(spliced(STDLIB.source, splices(STDLIB, candidate.edit))) == before, str(candidate)
+
+
+@pytest.mark.parametrize(
+    "schedule", ["schedule = lambda t: 0.1 * (1 - t)", "async def schedule(t):\n    return 0.1 * t"]
+)
+def test_whatever_has_a_name_can_be_frozen(schedule: str) -> None:
+    script = Script(f"import torch\n\n{schedule}\n\n\ndef train(env):\n    return schedule(env)\n")
+    assert Agenda(freeze=("schedule",)).unmatched(script, []) == []
+    for candidate in full_space().candidates(script, agenda=Agenda(freeze=("schedule",))):
+        assert schedule in spliced(script.source, splices(script, candidate.edit))
+
+
+def test_a_generator_that_does_not_exist_is_told() -> None:
+    agenda = Agenda(forbid=("recipe/muon", "gram*"), weights={"recipies": 3.0})
+    assert agenda.unmatched(STDLIB, ["grammar", "recipes"]) == [
+        "program.md: no generator is called 'recipe'; did you mean recipes?",
+        "program.md: no generator is called 'recipies'; did you mean recipes?",
+    ]
+
+
+def test_weights_of_the_same_candidate_stay_within_bounds() -> None:
+    space, most = full_space(), {"literals/*": 1e3, "*/WIDTH": 1e3, "literals": 1e3, "l*": 1e3, "*": 1e-3}
+    odds = {c.topics: c.odds for c in space.candidates(STDLIB, agenda=Agenda(weights=most)) if not c.parts}
+    assert odds[("WIDTH",)] == pytest.approx(math.log(1e3))
+    assert all(0 < share < 1 for share in space.shares(Agenda(weights=most)).values())

@@ -166,3 +166,8 @@ def test_a_script_is_a_value() -> None:
         script.source = "x = 1"  # type: ignore[misc]
     with pytest.raises(TypeError):
         script.sites["WIDTH"] = script.sites["STEPS"]  # type: ignore[index]
+
+
+def test_an_integer_that_cannot_be_printed_is_refused() -> None:
+    with pytest.raises(EditError, match="line 2: expected integers of up to 8192 bits"):
+        Script("x = 1\ny = 0x" + "f" * 5000 + "\n")

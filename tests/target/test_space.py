@@ -9,6 +9,7 @@ import pytest
 import toy
 
 from autoresearch_rl.records import Candidate, Change, Edit, Trial, TrialKind, Verdict
+from autoresearch_rl.target.agenda import Agenda
 from autoresearch_rl.target.blocks import TEXT, edit_between
 from autoresearch_rl.target.edits import apply, splices, validate
 from autoresearch_rl.target.generators.compound import compounds, join
@@ -139,11 +140,11 @@ def test_a_near_miss_on_another_script_is_tried_again_the_best_first() -> None:
         explored(4, literal("HEADS", "4", "2"), None, older),  # never measured
     ]  # fmt: skip
     found = of(full_space().candidates(STDLIB, (), history), "recombination")
-    singles = [c for c in found if not c.parts]
+    singles = [c for c in found if len(c.parts) == 1]
     assert [str(c) for c in singles] == ["WIDTH: 128 -> 256", "BATCH_SIZE: 16 -> 8"]
     assert singles[0].odds > singles[1].odds
     assert (singles[0].operator, singles[0].direction) == (near.operator, near.direction)
-    assert [str(c) for c in found if c.parts] == ["WIDTH: 128 -> 256 + BATCH_SIZE: 16 -> 8"]
+    assert [str(c) for c in found if len(c.parts) > 1] == ["WIDTH: 128 -> 256 + BATCH_SIZE: 16 -> 8"]
 
 
 def test_what_was_tried_on_this_very_script_is_only_merged() -> None:
@@ -160,3 +161,19 @@ def test_of_a_compound_edit_that_applies_no_longer_a_part_is_tried() -> None:
     assert both is not None
     found = of(full_space().candidates(STDLIB, (), [explored(1, both, 0.02, older)]), "recombination")
     assert [str(c) for c in found] == ["WIDTH: 128 -> 256"]
+
+
+@pytest.mark.parametrize("forbidden", ["recipes", "recipes/adam_eps", "literals", "compound"])
+def test_what_is_forbidden_does_not_come_back_from_the_past(forbidden: str) -> None:
+    older = Script(STDLIB.source.replace("DEPTH = 4", "DEPTH = 3"))
+    width, batch = literal("WIDTH", "128", "256"), literal("BATCH_SIZE", "16", "8")
+    recipe = next(c for c in of(full_space().candidates(older), "recipes") if c.topic == "adam_eps")
+    both = join(older, [width, batch], "compound", "compound")
+    assert both is not None
+    history = [explored(i, c, 0.01, older) for i, c in enumerate([width, recipe, both])]
+    found = full_space().candidates(STDLIB, (), history, Agenda(forbid=(forbidden,)))
+    generator, _, topic = forbidden.partition("/")
+    for candidate in found:
+        if forbidden == "compound":
+            assert len(candidate.parts) < 2
+        assert not any(s.generator == generator and topic in ("", s.topic) for s in candidate.singles)

@@ -162,9 +162,11 @@ def make_adopted(folder: Path, repo: Path, budget: float | None, data: Path | No
 
 def _new_name(folder: Path) -> str:
     """The name of a task in a folder that may be made."""
-    name = folder.resolve().name
     try:
+        name = folder.resolve().name
         check_study_name(name)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigurationError(f"cannot make the folder {str(folder)!r}: {error}") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"the folder's name becomes that of its task and study: {error}") from error
     if name in task_names():
@@ -235,12 +237,15 @@ def _time_budget(source: str, path: Path) -> float | None:
     """The seconds of `TIME_BUDGET = ...` at the top level; nothing is executed."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise ConfigurationError(f"{path} is not Python: {error}") from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConfigurationError(f"{path} is not Python that can be read: {error}") from error
     for node in reversed(tree.body):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == "TIME_BUDGET" for target in targets):
-            return _number(getattr(node, "value", None))
+            try:
+                return _number(getattr(node, "value", None))
+            except (OverflowError, RecursionError):
+                return None
     return None
 
 

@@ -17,16 +17,19 @@ import ast
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.records import Candidate
+from autoresearch_rl.target.patterns import Source
 from autoresearch_rl.target.script import Script
 
 FENCE = "+++"
+LEAST_WEIGHT, MOST_WEIGHT = 1e-3, 1e3  # also of several that mean the same candidate
+LARGEST = 1 << 18  # bytes of a program.md
 _KEYS = ("freeze", "forbid", "weights")
 
 
@@ -44,24 +47,35 @@ class Agenda:
             return []
         return [span for name, span in _places(script) if any(_means(f, name) for f in self.freeze)]
 
-    def unmatched(self, script: Script) -> list[str]:
-        """One line for each name under `freeze` that means nothing in this script."""
+    def unmatched(self, script: Script, generators: Collection[str]) -> list[str]:
+        """One line for each name that means nothing: in this script, or among the generators."""
         names = [name for name, _ in _places(script)] if self.freeze else []
         missing = [f for f in self.freeze if not any(_means(f, name) for name in names)]
-        return [f"program.md: nothing to freeze is called {f!r}{_hint(f, names)}" for f in missing]
+        found = [f"program.md: nothing to freeze is called {f!r}{_hint(f, names)}" for f in missing]
+        for name in (*self.forbid, *self.weights):
+            generator = name.partition("/")[0]
+            if not any(_matches(generator, known) for known in generators):
+                found.append(
+                    f"program.md: no generator is called {generator!r}{_hint(generator, [*generators])}"
+                )
+        return found
 
-    def steer(self, candidate: Candidate) -> Candidate | None:
-        """The candidate with the odds that a person gave it; None when it is forbidden."""
-        names = [f"{s.generator}/{topic}" for s in candidate.singles for topic in s.topics]
-        names += [single.generator for single in candidate.singles]
-        if any(_matches(f, name) for f in self.forbid for name in (candidate.generator, *names)):
-            return None
+    def allows(self, candidate: Candidate) -> bool:
+        """Whether neither its generator nor any of its parts is forbidden."""
+        names = {candidate.generator, *_names_of(candidate)}
+        return not any(_matches(f, name) for f in self.forbid for name in names)
+
+    def weighted(self, candidate: Candidate) -> Candidate:
+        """The candidate with the odds that a person gave its topics."""
+        names = _names_of(candidate)
         weights = [w for f, w in self.weights.items() if "/" in f and any(_matches(f, n) for n in names)]
-        return replace(candidate, odds=candidate.odds + sum(map(math.log, weights))) if weights else candidate
+        if not weights:
+            return candidate
+        return replace(candidate, odds=candidate.odds + math.log(_bounded(math.prod(weights))))
 
     def share(self, generator: str, share: float) -> float:
-        """The share of a generator, as a person has weighted it."""
-        return share * math.prod(w for f, w in self.weights.items() if _matches(f, generator))
+        """What becomes of a generator's share when a person has weighted it."""
+        return share * _bounded(math.prod(w for f, w in self.weights.items() if _matches(f, generator)))
 
 
 NOTHING_SAID = Agenda()
@@ -81,12 +95,25 @@ def parse_agenda(text: str) -> Agenda:
         raise ConfigurationError(f"program.md: the front matter has no end: add a line {FENCE}")
     try:
         table = tomllib.loads("\n".join(lines[1:end]))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"program.md: the front matter is not TOML: {error}") from error
     if unknown := sorted(set(table) - set(_KEYS)):
         raise ConfigurationError(f"program.md: expected {', '.join(_KEYS)}; found {unknown[0]!r}")
     weights = table.get("weights", {})
     return Agenda(_names(table, "freeze"), _names(table, "forbid"), _weights(weights))
+
+
+def read_program(path: Path) -> str:
+    """The text of a `program.md`.
+
+    Raises:
+        OSError or UnicodeDecodeError: It is not there, no ordinary file, too large, or no text.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"expected an ordinary file at {path}")
+    if path.stat().st_size > LARGEST:
+        raise OSError(f"expected at most {LARGEST} bytes in {path}, found {path.stat().st_size}")
+    return path.read_text(encoding="utf-8")
 
 
 class Steering:
@@ -103,7 +130,7 @@ class Steering:
     def read(self) -> Agenda:
         """The agenda as it is now."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = read_program(self.path)
             if text != self._text:
                 self._agenda = parse_agenda(text)
             self._text, self.problem = text, ""
@@ -126,9 +153,10 @@ def _weights(table: object) -> dict[str, float]:
         raise ConfigurationError(f"program.md: expected a table [weights], found {table!r}")
     for name, weight in table.items():
         number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not number or not 0 < weight < math.inf:
+        if not number or not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
             raise ConfigurationError(
-                f"program.md: expected a positive weight for {name!r}, found {weight!r}; or forbid it"
+                f"program.md: expected a weight from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g} for {name!r}, "
+                f"found {_short(weight)}"
             )
     return {name: float(weight) for name, weight in table.items()}
 
@@ -137,10 +165,40 @@ def _places(script: Script) -> Iterator[tuple[str, tuple[int, int]]]:
     """Everything that has a name to freeze it by, and where it stands."""
     for site in script.sites.values():
         yield site.name, site.span
-    for kind in (ast.FunctionDef, ast.ClassDef):
-        for place in script.syntax.places(kind):
+    source = script.syntax
+    for kind in (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef):
+        for place in source.places(kind):
             assert isinstance(place.node, kind)
-            yield ".".join([*place.scope, place.node.name]), script.syntax.span(place.node)
+            yield ".".join([*place.scope, place.node.name]), _lines_of(place.node, source)
+    for place in source.places(ast.Assign):
+        assert isinstance(place.node, ast.Assign)
+        for target in place.node.targets:
+            if isinstance(target, ast.Name):
+                yield ".".join([*place.scope, target.id]), source.span(place.node)
+
+
+def _lines_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, source: Source) -> tuple[int, int]:
+    """From the first decorator to behind the last line, where an indented line would still belong to it."""
+    start, end = source.span(node)
+    if node.decorator_list:
+        start = source.text.rindex("@", 0, source.span(node.decorator_list[0])[0] + 1)
+    newline = source.text.find("\n", end)
+    return start, (len(source.text) if newline < 0 else newline + 1) + 1
+
+
+def _names_of(candidate: Candidate) -> set[str]:
+    """By which a person can mean a candidate: where it is from and what it changes, part by part."""
+    names = {f"{s.generator}/{topic}" for s in candidate.singles for topic in s.topics}
+    names |= {single.generator for single in candidate.singles}
+    return names | ({"compound"} if len(candidate.parts) > 1 else set())
+
+
+def _bounded(weight: float) -> float:
+    return min(MOST_WEIGHT, max(LEAST_WEIGHT, weight))
+
+
+def _short(value: object) -> str:
+    return repr(value) if isinstance(value, float | bool) else f"a {type(value).__name__}"
 
 
 def _means(pattern: str, name: str) -> bool:
@@ -153,6 +211,6 @@ def _matches(pattern: str, name: str) -> bool:
     return re.fullmatch(regex, name) is not None
 
 
-def _hint(name: str, names: Sequence[str]) -> str:
-    close = get_close_matches(name, names, n=3)
+def _hint(name: str, names: Iterable[str]) -> str:
+    close = get_close_matches(name, dict.fromkeys(names), n=3)
     return f"; did you mean {', '.join(close)}?" if close else ""

@@ -20,6 +20,7 @@ from autoresearch_rl.target.patterns import Source
 
 __all__ = ["MAX_DEPTH", "Script", "Site"]
 
+MAX_BITS = 8192  # of an integer; Python refuses to print very large ones
 MAX_DEPTH = 100  # levels of the syntax tree; libcst overflows the C stack far above, and Python's before that
 
 
@@ -46,7 +47,7 @@ class Script:
     def tree(self) -> cst.Module:
         """The concrete syntax tree."""
         # CPython's parser bounds its recursion. libcst's does not: on hostile nesting it ends the process.
-        _check_depth(parse(self.source))
+        _check_bounds(parse(self.source))
         try:
             tree = cst.parse_module(self.source)
         except cst.ParserSyntaxError as error:
@@ -99,7 +100,15 @@ def parse(source: str) -> ast.Module:
         raise EditError("line 1: nested too deeply for the parser") from error
 
 
-def _check_depth(tree: ast.Module) -> None:
+def _check_bounds(tree: ast.Module) -> None:
+    """Bounds what others will do with the tree: recurse into it, print its numbers."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, int)
+            and node.value.bit_length() > MAX_BITS
+        ):
+            raise EditError(f"line {node.lineno}: expected integers of up to {MAX_BITS} bits")
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]

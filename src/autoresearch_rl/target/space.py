@@ -71,7 +71,9 @@ class Space:
             return []
         seen, frozen = {script.normal.id, *tried}, agenda.frozen(script)
         found = [f for f in self._singles(script, history) if _is_open(f.places, frozen)]
-        singles = list(_steered(found, agenda))
+        singles = [
+            replace(f, candidate=agenda.weighted(f.candidate)) for f in found if agenda.allows(f.candidate)
+        ]
         fresh = list(_fresh(singles, seen))
         if not self._compound:
             return fresh
@@ -82,7 +84,7 @@ class Space:
         # Another set each time, and the same after a restart.
         seed = int(script.id[:8], 16) + len(tried)
         more = self._located(script, compounds(script, weighted, self.shares(agenda), seed))
-        return [*fresh, *_fresh(_steered(more, agenda), seen)]
+        return [*fresh, *_fresh((f for f in more if agenda.allows(f.candidate)), seen)]
 
     def shares(self, agenda: Agenda = NOTHING_SAID) -> dict[str, float]:
         """The share of attention of each generator, the sum of all being 1."""
@@ -130,13 +132,6 @@ def full_space(device: str = "cpu", limit_bytes: int = LIMIT_BYTES, program: boo
     """All generators of this package, for scripts that train on a device of this type."""
     generators: list[Generator] = [Literals(), Recipes(device), Grammar(), Recombination()]
     return Space(generators, limit_bytes=limit_bytes, program=program)
-
-
-def _steered(found: Iterable[_Found], agenda: Agenda) -> Iterator[_Found]:
-    """What is not forbidden, as the agenda weighs it."""
-    for one in found:
-        if candidate := agenda.steer(one.candidate):
-            yield replace(one, candidate=candidate)
 
 
 def _fresh(found: Iterable[_Found], seen: set[str]) -> Iterator[Candidate]:

@@ -80,10 +80,15 @@ class Env(session.Env):
                 yield batch[:, :-1], batch[:, 1:]
             finally:  # also when the script lets go of this iterator, and takes a new one for each step
                 self._look = LOOK
-                if self._steps == len(SHARES):
+                if self.is_over:
                     self._spent = 1.0
         if self._watched is not None:
             self._probe(self._watched)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all batches have been handed out."""
+        return self._steps == len(SHARES)
 
     def _clip(self, batch_size: int) -> int:
         rows = operator.index(batch_size)
@@ -158,7 +163,8 @@ def _fault(sock: socket.socket, job: dict[str, Any], most: int) -> tuple[str, bo
     try:
         _live(job, env)
     except BaseException as error:  # SystemExit and KeyboardInterrupt are the script's doing, too
-        if isinstance(error.__cause__ or error, StopIteration):  # its batches have ended, and real ones go on
+        # Its batches have ended, where real ones go on.
+        if isinstance(error.__cause__ or error, StopIteration) and env.is_over:
             return "", env.clipped
         return script.describe(error), env.clipped
     return "", env.clipped

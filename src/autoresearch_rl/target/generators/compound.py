@@ -35,7 +35,7 @@ def compounds(
     """
     pools: dict[str, tuple[list[Candidate], list[float]]] = {}
     for single, weight in singles:
-        if not single.parts:
+        if len(single.parts) < 2:
             candidates, weights = pools.setdefault(single.generator, ([], []))
             candidates.append(single)
             weights.append(weight)

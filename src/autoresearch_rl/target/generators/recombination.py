@@ -47,7 +47,8 @@ class Recombination:
             for candidate in (trial.candidate, *trial.candidate.parts):
                 if candidate.edit not in seen and _applies(script, candidate):
                     seen.add(candidate.edit)
-                    yield replace(candidate, generator=self.name)
+                    # Where it came from stays known: a person may forbid that.
+                    yield replace(candidate, generator=self.name, topic="", parts=candidate.singles)
                     break
 
 
