@@ -196,6 +196,7 @@ def trial_facts(home: Path, name: str | None, number: int) -> dict[str, Any]:
         "incumbent_bpb": trial.incumbent_bpb,
         "gain": trial.gain,
         "what": trial.what,
+        "generator": trial.candidate.generator if trial.candidate else None,
         "edit": trial.edit.to_json(),
         "confirms": trial.confirms,
         "seed": trial.seed,
@@ -239,7 +240,7 @@ def render_trial(facts: Mapping[str, Any]) -> str:
     marks = doubts(facts["metric"], [facts["sandbox"]])
     lines = [
         f"trial {facts['trial']} of study {facts['study']} ({facts['kind']}{again}), {facts['started']}",
-        f"tries    {facts['what']}",
+        f"tries    {facts['what']}" + (f" (from {facts['generator']})" if facts["generator"] else ""),
         f"verdict  {facts['verdict']}: {facts['reason']}",
         f"val_bpb  {_bpb(facts['val_bpb'])}{marks}{gain}; reward {facts['reward']:+.4f}",
         *explained(facts),
