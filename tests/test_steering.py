@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from autoresearch_rl import create_study
 from autoresearch_rl.errors import ConfigurationError
-from autoresearch_rl.records import StopReason, TrialKind, Verdict
+from autoresearch_rl.records import Candidate, Change, Edit, StopReason, TrialKind, Verdict
 from autoresearch_rl.study import Study
+from autoresearch_rl.target.blocks import TEXT
+from autoresearch_rl.target.script import Script
+from autoresearch_rl.target.space import Space
 from tiny import BIGRAM, make_task
 from told import ask, measure_baseline, scored
 
@@ -98,3 +102,23 @@ def test_a_search_in_which_all_fails_ends_with_the_reason_and_a_person_may_end_i
         stop = study.run(trials=9)
         assert stop.reason is StopReason.EXHAUSTED
         assert "20 edits in a row must not run, the last one because of: shape check: Asser" in stop.message
+
+
+def test_an_edit_that_cannot_be_undone_is_rejected_and_does_not_end_the_study(tmp_path: Path) -> None:
+    """Generators see to it that there is none; if one slips through, a night's work must go on."""
+
+    class Careless:
+        name, share, remembers = "careless", 1.0, False
+
+        def propose(self, script: Script, history: object = ()) -> Iterator[Candidate]:
+            twice = Edit((Change(TEXT, "LEARNING_RATE = 0.1\n", "BATCH_SIZE = 32\n"),))
+            yield Candidate(twice, self.name, "x", 0, 1.0, "twice")
+
+    with opened(tmp_path, BIGRAM, "") as study:
+        measure_baseline(study)
+        study.planner.space = Space([Careless()], compound=False)
+        assert study.ask() is None
+        assert study.trials[-1].verdict is Verdict.REJECTED
+        assert "expected these lines once" in study.trials[-1].reason
+        assert study.ask() is None
+        assert len(study.trials) == 4

@@ -15,8 +15,8 @@ from autoresearch_rl.judgement.lineage import origin
 from autoresearch_rl.notebook import Notebook
 from autoresearch_rl.records import Candidate, Edit, Proposal, State, TrialKind
 from autoresearch_rl.target.agenda import Steering
-from autoresearch_rl.target.edits import apply, validate
-from autoresearch_rl.target.normal import normal_id
+from autoresearch_rl.target.edits import apply, splices, validate
+from autoresearch_rl.target.normal import normal_id, spliced
 from autoresearch_rl.target.script import Script
 from autoresearch_rl.target.space import full_space
 
@@ -133,16 +133,24 @@ class Planner:
             if self.interrupted() or (state := self._observe(script)) is None:
                 return None
             candidate = self.agent.propose(state)
-            source = apply(script, candidate.edit).source
+            source = spliced(script.source, splices(script, candidate.edit))
             proposal = self._propose(
                 TrialKind.EXPLORE, leader, source, candidate.edit, candidate, bar=self._bar
             )
-            task = self.environment.task
-            problem = validate(source, task.script_bytes, task.program) or self._unfit(proposal)
+            problem = self._invalid(script, proposal) or self._unfit(proposal)
             if self._passed(proposal, problem):
                 return proposal
         self.exhausted = f"{MOST_REJECTED} edits in a row must not run, the last one because of: {problem}"
         return None
+
+    def _invalid(self, script: Script, proposal: Proposal) -> str | None:
+        """Why an edit must not run at all."""
+        task = self.environment.task
+        try:
+            apply(script, proposal.edit)
+        except EditError as error:
+            return one_line(str(error))
+        return validate(proposal.source, task.script_bytes, task.program)
 
     def _unfit(self, proposal: Proposal) -> str | None:
         """Why a script is not worth a trial: it does not get through a few small steps in the sandbox.

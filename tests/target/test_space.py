@@ -177,3 +177,13 @@ def test_what_is_forbidden_does_not_come_back_from_the_past(forbidden: str) -> N
         if forbidden == "compound":
             assert len(candidate.parts) < 2
         assert not any(s.generator == generator and topic in ("", s.topic) for s in candidate.singles)
+
+
+def test_an_edit_of_the_past_that_could_not_be_undone_here_is_left_out() -> None:
+    """Its new line stands elsewhere in one of the scripts already, so it could not be found again."""
+    edit = Edit((Change(TEXT, "SPARE = 1\n", "DEPTH = 4\n"),))
+    history = [explored(1, Candidate(edit, "grammar", "swap", 0, 1.0, "swap@spare"), 0.1)]
+    for depth, expected in (("3", ["grammar: swap@spare"]), ("4", [])):
+        here = Script(STDLIB.source.replace("DEPTH = 4\n", f"DEPTH = {depth}\nSPARE = 1\n"))
+        found = of(full_space().candidates(here, (), history), "recombination")
+        assert [str(c) for c in found] == expected

@@ -8,8 +8,10 @@ from itertools import combinations, islice
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Candidate, Trial, TrialKind
+from autoresearch_rl.target.blocks import TEXT, locate
 from autoresearch_rl.target.edits import splices
 from autoresearch_rl.target.generators.compound import join
+from autoresearch_rl.target.normal import spliced
 from autoresearch_rl.target.script import Script
 
 RETRIED = 24  # the best edits that still apply
@@ -57,7 +59,12 @@ def _measured(history: Sequence[Trial]) -> list[Trial]:
 
 
 def _applies(script: Script, candidate: Candidate) -> bool:
+    """Whether it can be applied here, and undone."""
     try:
-        return bool(splices(script, candidate.edit))
+        result = spliced(script.source, splices(script, candidate.edit))
+        for change in candidate.edit.changes:
+            if change.site == TEXT:
+                locate(result, change.new)
     except EditError:
         return False
+    return True
