@@ -349,6 +349,7 @@ def test_a_leader_without_untried_edits_is_settled_before_the_study_ends(tmp_pat
     model = "nn.Embedding(env.vocab_size, env.vocab_size)"
     script = f"from torch import nn\nA = True\nB = True\n\n\ndef train(env):\n    return {model}\n"
     with create_study(str(make_task(tmp_path / "small", script)), "one", tmp_path / "home") as study:
+        only_literals(study)
         measure_baseline(study)
         assert ask_and_tell(study, 3.99).verdict is Verdict.PROVISIONAL
         assert ask_and_tell(study, 4.5).verdict is Verdict.DISCARD

@@ -169,5 +169,5 @@ def test_a_script_is_a_value() -> None:
 
 
 def test_an_integer_that_cannot_be_printed_is_refused() -> None:
-    with pytest.raises(EditError, match="line 2: expected integers of up to 8192 bits"):
+    with pytest.raises(EditError, match="line 2: expected integers of up to 4300 digits"):
         Script("x = 1\ny = 0x" + "f" * 5000 + "\n")

@@ -164,9 +164,10 @@ def _new_name(folder: Path) -> str:
     """The name of a task in a folder that may be made."""
     try:
         name = folder.resolve().name
-        check_study_name(name)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a NUL
         raise ConfigurationError(f"cannot make the folder {str(folder)!r}: {error}") from error
+    try:
+        check_study_name(name)
     except ConfigurationError as error:
         raise ConfigurationError(f"the folder's name becomes that of its task and study: {error}") from error
     if name in task_names():

@@ -11,6 +11,7 @@ import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from autoresearch_rl.target.patterns import Source
 
@@ -33,6 +34,8 @@ class Normal:
         self._text = source.text
         self._spans = [_span(node, source) for node in source.tree.body]
         self._forms = [_form(node) for node in source.tree.body]
+        lines = pairwise(source.tree.body)
+        self._has_shared_lines = any(after.lineno <= (before.end_lineno or 0) for before, after in lines)
 
     @property
     def id(self) -> str:
@@ -41,18 +44,23 @@ class Normal:
 
     def after(self, splices: Sequence[Splice]) -> str | None:
         """The `id` of the text with these replacements; None when it does not parse."""
+        if self._has_shared_lines:  # then statements cannot be parsed alone
+            return self._after_whole(splices)
         forms: list[str] = []
         done = 0  # statements whose form is known
         for first, last, group in self._regions(splices):
             top = self._spans[first - 1][1] if first else 0
             bottom = self._spans[last][0] if last < len(self._spans) else len(self._text)
             new = _forms(spliced(self._text[top:bottom], [(a - top, b - top, text) for a, b, text in group]))
-            if new is None:  # statements that share a line cannot be parsed alone
-                whole = _forms(spliced(self._text, splices))
-                return None if whole is None else _digest(whole)
+            if new is None:  # it may go on with what stands before, an indented line with a body
+                return self._after_whole(splices)
             forms += [*self._forms[done:first], *new]
             done = last
         return _digest([*forms, *self._forms[done:]])
+
+    def _after_whole(self, splices: Sequence[Splice]) -> str | None:
+        forms = _forms(spliced(self._text, splices))
+        return None if forms is None else _digest(forms)
 
     def _regions(self, splices: Sequence[Splice]) -> Iterator[tuple[int, int, list[Splice]]]:
         """Runs of statements, first and last (exclusive), that splices touch, with these splices."""

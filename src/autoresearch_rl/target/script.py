@@ -20,8 +20,9 @@ from autoresearch_rl.target.patterns import Source
 
 __all__ = ["MAX_DEPTH", "Script", "Site"]
 
-MAX_BITS = 8192  # of an integer; Python refuses to print very large ones
+MAX_DIGITS = 4300  # of an integer; Python refuses to print larger ones
 MAX_DEPTH = 100  # levels of the syntax tree; libcst overflows the C stack far above, and Python's before that
+_TOO_LARGE = 10**MAX_DIGITS
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,12 +104,9 @@ def parse(source: str) -> ast.Module:
 def _check_bounds(tree: ast.Module) -> None:
     """Bounds what others will do with the tree: recurse into it, print its numbers."""
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, int)
-            and node.value.bit_length() > MAX_BITS
-        ):
-            raise EditError(f"line {node.lineno}: expected integers of up to {MAX_BITS} bits")
+        value = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(node, ast.Constant) and isinstance(value, int) and value >= _TOO_LARGE:
+            raise EditError(f"line {node.lineno}: expected integers of up to {MAX_DIGITS} digits")
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
