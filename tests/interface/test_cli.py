@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import sqlite3
@@ -61,9 +62,10 @@ Finished = tuple[Path, subprocess.CompletedProcess[str]]
 def test_run_prints_progress_to_stderr_and_the_end_to_stdout(finished: Finished) -> None:
     home, result = finished
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("stopped: trials (2 trials recorded, the limit is 2)\nbest val_bpb ")
+    # An edit that led by noise is measured again at the end.
+    assert re.match(r"stopped: trials \(\d+ trials recorded, the limit is 2\)\nbest val_bpb ", result.stdout)
     trials = [line for line in result.stderr.splitlines() if line.startswith("#")]
-    assert len(trials) == 5
+    assert len(trials) >= 5
     assert "\x1b" not in result.stderr, "no colours and no bars where there is no terminal"
     assert (home / "one" / "progress.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -120,7 +122,7 @@ def test_a_run_that_has_reached_its_limit_ends_at_once(finished: Finished) -> No
     home, _ = finished
     result = call("run", "--study", "one", "--home", home, "--trials", 2)
     assert (result.returncode, result.stdout.split(" (")[0]) == (0, "stopped: trials")
-    assert "going on after 5 trials" in result.stderr
+    assert re.search(r"going on after \d+ trials", result.stderr)
 
 
 # --- evaluate
@@ -195,12 +197,13 @@ def test_a_study_without_a_sandbox_is_marked_wherever_it_is_shown(tiny_task: Pat
     result = call("run", tiny_task, "--study", "one", "--trials", 1, "--home", home, "--unsafe-no-sandbox")
     assert result.returncode == 0, result.stderr
     assert "sandbox none (UNTRUSTED)" in result.stderr
-    assert "sandbox  none (UNTRUSTED) (4)" in call("status", "--home", home).stdout
+    assert re.search(r"sandbox  none \(UNTRUSTED\) \(\d+\)", call("status", "--home", home).stdout)
     assert "run in   none (UNTRUSTED)," in call("show", 0, "--home", home).stdout
     assert "UNTRUSTED" in call("best", "--home", home).stdout
     header, *lines = (home / "one" / "results.tsv").read_text().splitlines()
     assert "UNTRUSTED" not in header
-    assert [line.split("\t")[4].startswith("UNTRUSTED: ") for line in lines] == [True] * 4
+    assert [line.split("\t")[4].startswith("UNTRUSTED: ") for line in lines] == [True] * len(lines)
+    assert len(lines) >= 4
 
 
 def test_a_sealed_score_without_a_sandbox_is_marked_though_the_study_had_one(
