@@ -1,12 +1,14 @@
 """What is a site, what it is called, and that names stay when other parts of the script change."""
 
 import ast
+import warnings
 from pathlib import Path
 
 import pytest
 
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import script_id
+from autoresearch_rl.target.normal import normal_id
 from autoresearch_rl.target.script import MAX_DEPTH, Script
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -171,3 +173,12 @@ def test_a_script_is_a_value() -> None:
 def test_an_integer_that_cannot_be_printed_is_refused() -> None:
     with pytest.raises(EditError, match="line 2: expected integers of up to 4300 digits"):
         Script("x = 1\ny = 0x" + "f" * 5000 + "\n")
+
+
+def test_what_a_text_deserves_is_no_warning_about_this_program() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        script = Script("x = 1if True else 2\ny = '\\d'\nassert (x, 'always')\nz = 3\n")
+        assert "z" in script.sites
+        assert "z" in script.syntax.names
+        assert normal_id(script.source) == script.normal.id

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from autoresearch_rl.target.parsing import parsed
+
 METAVARIABLE = re.compile(r"\$(\$?)([A-Z][A-Z0-9]*)")
 IMPORTS = {
     "F": "import torch.nn.functional as F",
@@ -62,7 +64,7 @@ class Source:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tree = ast.parse(text)
+        self.tree = parsed(text)
         self._raw = text.encode("utf-8")
         self._ascii = len(self._raw) == len(text)
         self._starts = [0, *(m.end() for m in re.finditer(rb"\r\n|\r|\n", self._raw))]

@@ -16,6 +16,7 @@ from functools import cache
 from itertools import islice, pairwise
 
 from autoresearch_rl.target.normal import Splice, spliced
+from autoresearch_rl.target.parsing import parsed
 from autoresearch_rl.target.patterns import (
     IMPORTS,
     METAVARIABLE,
@@ -93,7 +94,7 @@ def rewrite(source: Source, recipe: Rewrite) -> str | None:
         return None
     text = spliced(source.text, step.splices)
     try:
-        ast.parse(text)
+        parsed(text)
     except SyntaxError:
         return None
     return text

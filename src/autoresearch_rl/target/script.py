@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from autoresearch_rl.target.literals.divisors import Divisors
 from autoresearch_rl.target.literals.lexicon import Lexicon
 from autoresearch_rl.target.literals.sites import Site, find_sites, line_at
 from autoresearch_rl.target.normal import Normal
+from autoresearch_rl.target.parsing import parsed
 from autoresearch_rl.target.patterns import Source
 
 __all__ = ["MAX_DEPTH", "Script", "Site"]
@@ -87,9 +87,7 @@ def parse(source: str) -> ast.Module:
         EditError: The source does not parse; one line with the line number and the reason.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a script's text deserves is no warning about this program
-            return ast.parse(source)
+        return parsed(source)
     except SyntaxError as error:
         raise EditError(f"line {error.lineno or 1}: {error.msg}") from error
     except UnicodeEncodeError as error:
