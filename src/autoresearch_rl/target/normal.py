@@ -99,8 +99,10 @@ class _Block:
             yield region
 
     def _inside(self, index: int, splices: Sequence[Splice]) -> Sequence[str] | None:
-        """The form of a statement of which only one block changes."""
+        """The forms of a statement of which only one block changes, and of what comes to stand before it."""
         node = self._statements[index]
+        ahead = [splice for splice in splices if splice[1] < self._starts[index]]
+        splices = [splice for splice in splices if splice not in ahead]
         blocks = self._inner.get(index)
         if blocks is None:
             blocks = self._inner[index] = [_nested(block, self._source) for block in _blocks(node)]
@@ -108,7 +110,9 @@ class _Block:
         new = None if changed is None else blocks[changed].after(splices)
         if not new:  # without a statement, a block is not one
             return None
-        return [_joined(node, [new if i == changed else block.forms for i, block in enumerate(blocks)])]
+        form = _joined(node, [new if i == changed else block.forms for i, block in enumerate(blocks)])
+        above = self._parsed(index, index, ahead)
+        return None if above is None else [*above, form]
 
     def _parsed(self, first: int, last: int, splices: Sequence[Splice]) -> Sequence[str] | None:
         """The forms of what stands in place of some statements."""
