@@ -107,6 +107,13 @@ def test_actions() -> None:
     assert line(Rule(("g($X)",), unless=("h($Y)",), replace="z")) is None
 
 
+def test_a_function_within_another_returns_for_itself() -> None:
+    rule = Rule(("return $X",), scope="train", before="use($X)")
+    text = rewritten(rule, "import torch\ndef train(env):\n    def f(a):\n        return a\n    return f\n")
+    assert text is not None
+    assert text.endswith("    def f(a):\n        return a\n    use(f)\n    return f\n")
+
+
 def test_the_only_statement_of_a_body_becomes_pass() -> None:
     assert rewritten(Rule(("g($X)",)), "import torch\ndef f():\n    g(1)\n") is not None
     text = rewritten(Rule(("x = 1",), replace=""), "import torch\ndef f():\n    x = 1  # one\n")

@@ -182,6 +182,8 @@ def _scoped(scope: str, match: Match) -> Bindings | None:
     wanted, found = scope.split(".") if scope else [], match.place.scope
     if len(wanted) > len(found):
         return None
+    if wanted and len(wanted) < len(found) and isinstance(match.nodes[0], ast.Return):
+        return None  # it ends a function within
     bindings = dict(match.bindings)
     for segment, name in zip(wanted, found, strict=False):
         expected = segment
