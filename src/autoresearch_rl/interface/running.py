@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -24,12 +25,11 @@ EXIT_CODES = {StopReason.PERSON: 130, StopReason.DISK: 1}
 
 def run_study(options: Mapping[str, Any], limits: Limits, workers: int) -> int:
     """Opens the study, runs it, prints why it stopped; returns the exit code."""
-    import torch
-
-    torch.set_num_threads(1)  # the policy is small, and the cores belong to the trials
     with Live(limits.get("trials")) as live:
         live.say("preparing: corpus, sandbox, leak scan (the first scan takes a while)")
         with create_study(**options) as study:
+            if torch := sys.modules.get("torch"):  # there if the policy needs it
+                torch.set_num_threads(1)  # it is small, and the cores belong to the trials
             _greet(live, study)
             study.callbacks += [live.on_trial, _draw_keeps]
             study.on_progress = live.on_progress
