@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from simulation import make_candidate, make_trial
@@ -19,15 +20,8 @@ def odds(candidate: Candidate, *history: Trial) -> float:
     return math.exp(log_odds(candidate, remember(history, scale=0.02)))
 
 
-def test_a_bold_step_comes_before_a_nudge_and_a_leap() -> None:
-    nudge, leap = make_candidate("a", magnitude=0.1), make_candidate("a", magnitude=5.0)
-    assert odds(UP) == pytest.approx(4.0)
-    assert odds(nudge) == odds(leap) == pytest.approx(1.0)
-
-
-def test_a_number_comes_before_a_switch() -> None:
-    switch = make_candidate("b", operator="toggle", direction=0, magnitude=1.0)
-    assert odds(switch) == pytest.approx(odds(UP) / 2)
+def test_it_starts_from_the_odds_that_the_generator_gives() -> None:
+    assert odds(replace(UP, odds=math.log(0.25))) == pytest.approx(odds(UP) / 4)
 
 
 def test_after_a_clear_loss_the_other_way_is_likely_and_the_same_way_is_not() -> None:

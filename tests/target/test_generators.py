@@ -86,6 +86,14 @@ def test_moves_by_what_a_number_is_called(name: str, literal: str, expected: str
     assert news(literal, name) == expected.split()
 
 
+def test_a_bold_step_comes_before_a_nudge_a_leap_a_switch_and_another_name() -> None:
+    source = "RATE = 1e-3\nTIE = False\nact = torch.nn.functional.gelu\n"
+    odds = {c.edit.changes[0].new: c.odds for c in Literals().propose(Script(source))}
+    assert odds["2e-3"] == odds["3e-4"] == 0.0
+    assert odds["True"] == pytest.approx(math.log(0.5))
+    assert odds["1.2e-3"] == odds["3e-2"] == odds["torch.nn.functional.relu"] == pytest.approx(math.log(0.25))
+
+
 def test_a_candidate_knows_its_operator_direction_and_magnitude() -> None:
     def known(literal: str, new: str) -> tuple[str, int, float]:
         candidates = found_in(Script(f"X = {literal}{TRAIN}"))

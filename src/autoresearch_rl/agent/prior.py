@@ -12,9 +12,6 @@ import math
 from autoresearch_rl.agent.tallies import UNTRIED, Memory
 from autoresearch_rl.records import Candidate
 
-COARSE_STEPS = (0.4, 1.7)  # |ln(new / old)|: a factor of 1.5 to 5.5
-BOLD = math.log(4.0)  # for a bold step: noise hides a nudge, and a leap mostly breaks something
-SWITCH = math.log(0.5)  # for a choice: what a number governs matters more often
 MOMENTUM = math.log(3.0)  # once this direction was kept at this place
 MIRROR = math.log(6.0)  # once the other direction was clearly worse
 REPEAT = math.log(0.25)  # once this direction was tried without success
@@ -24,7 +21,10 @@ LIMIT = math.log(32.0)  # no odds are further from even
 
 
 def log_odds(candidate: Candidate, memory: Memory) -> float:
-    """The logarithm of the odds of `candidate` against an untried number, within +-`LIMIT`."""
+    """The logarithm of the odds of `candidate` against an ordinary edit, within +-`LIMIT`.
+
+    Those that its generator gives it, and what the history adds.
+    """
     singles = candidate.singles
     odds = sum(_single(single, memory) for single in singles) / len(singles)
     if candidate.generator == RECOMBINATION:  # its history is why it is here
@@ -33,12 +33,8 @@ def log_odds(candidate: Candidate, memory: Memory) -> float:
 
 
 def _single(candidate: Candidate, memory: Memory) -> float:
-    low, high = COARSE_STEPS
-    odds = candidate.odds + (BOLD if low <= candidate.magnitude <= high else 0.0)
-    if candidate.operator in ("toggle", "choose"):
-        odds += SWITCH
-    topics = candidate.topics
-    return odds + sum(_history(topic, candidate.direction, memory) for topic in topics) / max(1, len(topics))
+    found = [_history(topic, candidate.direction, memory) for topic in candidate.topics]
+    return candidate.odds + sum(found) / max(1, len(found))
 
 
 def _history(topic: str, direction: int, memory: Memory) -> float:

@@ -16,6 +16,10 @@ from autoresearch_rl.target.script import Script, Site
 
 LARGEST_INT = 2**63 - 1  # what a tensor can hold
 MOST_DIVISORS = 10  # the nearest ones
+BOLD = (0.4, 2.1)  # |ln(new / old)|: a factor of 1.5 to 8
+TIMID = math.log(0.25)  # noise hides a nudge, a leap mostly breaks something
+SWITCH = math.log(0.5)  # a truth value; what a number governs matters more often
+EXCHANGE = math.log(0.25)  # one name or word for another
 ONLY_ON = ("fused", "foreach")  # switching these off makes the same slower
 
 _EXACT = Context(prec=60)
@@ -49,7 +53,14 @@ class Literals:
         """See `Generator.propose`."""
         for sites, move in moves(script):
             edit = Edit(tuple(Change(site.name, site.code, move.new) for site in sites))
-            yield Candidate(edit, self.name, move.operator, move.direction, move.magnitude)
+            yield Candidate(edit, self.name, move.operator, move.direction, move.magnitude, odds=_odds(move))
+
+
+def _odds(move: Move) -> float:
+    """Log-odds against a bold step, as measured: docs/log.md, "the space of edits"."""
+    if move.operator in ("toggle", "choose"):
+        return SWITCH if move.operator == "toggle" else EXCHANGE
+    return 0.0 if BOLD[0] <= move.magnitude <= BOLD[1] else TIMID
 
 
 def moves(script: Script) -> Iterator[tuple[tuple[Site, ...], Move]]:
