@@ -46,6 +46,15 @@ def test_the_agenda_is_copied_and_edits_of_it_count_from_the_next_trial(tmp_path
         assert study.planner.notices == ("program.md: nothing to freeze is called 'TYPO'",)
 
 
+def test_names_that_nothing_has_are_told_before_the_first_trial(tmp_path: Path) -> None:
+    with opened(tmp_path, BIGRAM, "+++\nforbid = ['recipe']\nfreeze = ['BETA']\n+++\n") as study:
+        study.planner.look_at_agenda()
+        assert [notice.partition(";")[0] for notice in study.planner.notices] == [
+            "program.md: nothing to freeze is called 'BETA'",
+            "program.md: no generator is called 'recipe'",
+        ]
+
+
 def test_a_mistake_in_the_agenda_is_told_before_a_study_begins_or_goes_on(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigurationError, match=r"program\.md: expected freeze, forbid, weights; found 'frozen'"

@@ -14,7 +14,7 @@ from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger
 from autoresearch_rl.judgement.lineage import origin
 from autoresearch_rl.notebook import Notebook
 from autoresearch_rl.records import Candidate, Edit, Proposal, State, TrialKind
-from autoresearch_rl.target.agenda import Steering
+from autoresearch_rl.target.agenda import Agenda, Steering
 from autoresearch_rl.target.edits import apply, splices, validate
 from autoresearch_rl.target.normal import normal_id, spliced
 from autoresearch_rl.target.script import Script
@@ -174,14 +174,20 @@ class Planner:
             self._latest = Script(self.notebook.source(leader))
         return self._latest
 
+    def look_at_agenda(self) -> None:
+        """Fills `notices` before anything is proposed."""
+        self._read_agenda(self._script(self._ledger.leader))
+
+    def _read_agenda(self, script: Script) -> Agenda:
+        agenda = self.steering.read()
+        unmatched = agenda.unmatched(script, self.space.shares())
+        self.notices = (*filter(None, [self.steering.problem]), *unmatched)
+        return agenda
+
     def _observe(self, script: Script) -> State | None:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
         running = {normal_id(proposal.source) for proposal in self._under_way.values()}
-        agenda, history = self.steering.read(), tuple(self.notebook.trials)
-        self.notices = (
-            *filter(None, [self.steering.problem]),
-            *agenda.unmatched(script, self.space.shares()),
-        )
+        agenda, history = self._read_agenda(script), tuple(self.notebook.trials)
         candidates = self.space.candidates(script, self.notebook.tried | running, history, agenda)
         incumbent_bpb, baseline_bpb = self._ledger.mean(self._ledger.leader), self._ledger.baseline_bpb
         if not candidates or incumbent_bpb is None or baseline_bpb is None:

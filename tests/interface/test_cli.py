@@ -122,7 +122,7 @@ def test_a_run_that_has_reached_its_limit_ends_at_once(finished: Finished) -> No
     home, _ = finished
     result = call("run", "--study", "one", "--home", home, "--trials", 2)
     assert (result.returncode, result.stdout.split(" (")[0]) == (0, "stopped: trials")
-    assert re.search(r"going on after \d+ trials", result.stderr)
+    assert re.search(r"going on after 2 trials \(\d+ runs\)", result.stderr)
 
 
 # --- evaluate

@@ -91,7 +91,9 @@ def bench_edits(path: Path, task: str, sample: int, trained: int, seed: int, san
 def _read(path: Path) -> Script:
     try:
         return Script(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, EditError) as error:
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, EditError) as error:
         raise ConfigurationError(f"{path} cannot be read as a script: {error}") from error
 
 

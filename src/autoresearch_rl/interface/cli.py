@@ -250,7 +250,7 @@ def best(
     unsafe_no_sandbox: bool,
     as_json: bool,
 ) -> None:
-    """The script that leads, and what it gained."""
+    """The best proven script, and what it gained."""
     from autoresearch_rl.interface.report import best_facts, render_best
     from autoresearch_rl.interface.scoring import add_test
 

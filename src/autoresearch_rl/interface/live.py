@@ -70,10 +70,15 @@ class Live:
         if study.ledger.shifts > self.noise_rises:
             self.noise_rises = study.ledger.shifts
             self.say("noise has risen: what was measured before no longer counts, the best is measured anew")
-        for notice in set(study.planner.notices) - set(self._notices):
-            self.say(f"note: {notice}")
-        self._notices = study.planner.notices
+        self.tell_notices(study)
         self.show_study(study)
+
+    def tell_notices(self, study: Study) -> None:
+        """What is to be known about the agenda, once."""
+        for notice in study.planner.notices:
+            if notice not in self._notices:
+                self.say(f"note: {notice}")
+        self._notices = study.planner.notices
 
     def show_study(self, study: Study) -> None:
         """Sets the study's bar."""

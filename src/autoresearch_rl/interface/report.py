@@ -294,6 +294,7 @@ def best_facts(home: Path, name: str | None) -> dict[str, Any]:
         "metric": str(study.metric),
         "script": ledger.incumbent,
         "val_bpb": ledger.incumbent_bpb,
+        "leader_bpb": ledger.mean(ledger.leader) if ledger.leader != ledger.incumbent else None,
         "runs": list(scores),
         "fresh": list(ledger.fresh),
         "baseline_bpb": ledger.baseline_bpb,
@@ -317,6 +318,10 @@ def render_best(facts: Mapping[str, Any]) -> str:
         _fresh(facts["fresh"]),
     ]
     lines += [f"  #{number:<4} {bpb:.4f}  {edits}" for number, edits, bpb in facts["keeps"]]
+    if facts["leader_bpb"] is not None:
+        lines.append(
+            f"another leads with {facts['leader_bpb']:.4f}, not proven yet: see `autoresearch-rl status`"
+        )
     if facts["untrusted"]:
         lines.append("UNTRUSTED: some runs were made without a sandbox and could have cheated")
     lines.append(f"in {facts['repository']}, branch {facts['branch']}; `best --script` prints it")

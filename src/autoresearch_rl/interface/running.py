@@ -51,10 +51,13 @@ def _greet(live: Live, study: Study) -> None:
         live.say(f"{mark}: {SELF_REPORTED_WHY}")
     live.noise_rises = study.ledger.shifts
     if study.trials:
-        live.say(f"going on after {len(study.trials)} trials")
+        trials = sum(trial.counts for trial in study.trials)
+        live.say(f"going on after {trials} trials ({len(study.trials)} runs)")
         before = next((trial.sandbox for trial in reversed(study.trials) if trial.sandbox), "")
         if before not in ("", study.environment.backend.name):
             live.say(f"note: so far its scripts ran in another sandbox, {before}")
+    study.planner.look_at_agenda()
+    live.tell_notices(study)
     live.show_study(study)
 
 
