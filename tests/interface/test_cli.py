@@ -202,8 +202,9 @@ def test_a_study_without_a_sandbox_is_marked_wherever_it_is_shown(tiny_task: Pat
     assert "UNTRUSTED" in call("best", "--home", home).stdout
     header, *lines = (home / "one" / "results.tsv").read_text().splitlines()
     assert "UNTRUSTED" not in header
-    assert [line.split("\t")[4].startswith("UNTRUSTED: ") for line in lines] == [True] * len(lines)
-    assert len(lines) >= 4
+    scored = [row for row in (line.split("\t") for line in lines) if row[1] != "0.000000"]
+    assert [row[4].startswith("UNTRUSTED: ") for row in scored] == [True] * len(scored)
+    assert len(scored) >= 3  # a rejected edit never ran
 
 
 def test_a_sealed_score_without_a_sandbox_is_marked_though_the_study_had_one(

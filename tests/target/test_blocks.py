@@ -75,6 +75,13 @@ def test_an_edit_from_replacements_makes_just_these(data: st.DataObject, source:
     assert splice_text(after, edit.inverse) == source
 
 
+def test_a_line_that_takes_the_place_of_one_without_its_end_joins_the_next() -> None:
+    source = "a\n\nb\nc\n"
+    edit = edit_at(source, [(0, 0, "x"), (0, 2, "")])
+    assert splice_text(source, edit) == "x\nb\nc\n"
+    assert splice_text("x\nb\nc\n", edit.inverse) == source
+
+
 def line_starts(text: str) -> list[int]:
     return [0, *(i + 1 for i, letter in enumerate(text) if letter == "\n")]
 

@@ -137,6 +137,7 @@ names = st.sampled_from(["X", "lr", "BETA", "DROPOUT", "warmup", "eps", "block_s
 @given(names, literals)
 @example("X", "0.9999999999999999")  # the nearest other text is the same float
 @example("momentum", "0.5")
+@example("momentum", "0.9999999999999999")
 @example("DROPOUT", "0.9999999")
 @example("ratio", "5e-324")
 def test_a_number_keeps_its_type_and_sign_and_its_bounds(name: str, literal: str) -> None:

@@ -109,6 +109,9 @@ def _lines_of(starts: Sequence[int], splices: Iterable[Splice]) -> list[tuple[in
         b = bisect_left(starts, end) if whole else min(bisect_right(starts, end), len(starts) - 1)
         if groups and a < groups[-1][1]:
             first, last, before = groups.pop()
+            b = min(
+                bisect_right(starts, end), len(starts) - 1
+            )  # together they may leave a line without an end
             groups.append((first, max(last, b), [*before, (start, end, text)]))
         else:
             groups.append((a, b, [(start, end, text)]))

@@ -3,7 +3,7 @@
 # expect: timeout
 # reason: idle
 # task: seconds=3.0
-# rules: STALL_SECONDS=1.6, WALL_PER_CPU=0.2
+# rules: STALL_SECONDS=4.0, WALL_PER_CPU=0.2
 
 import time
 

@@ -90,6 +90,7 @@ def _float_moves(site: Site, use: Use) -> Iterator[Move]:
     for new in _LADDERS.get(use, ladders.scaled)(Decimal(site.code)):
         code = _float_code(new, site.code)
         may_be = float(code) != 0.0 or new == 0  # not by underflow
+        may_be = may_be and (float(code) < 1.0 or new >= 1)  # nor by rounding
         if math.isfinite(float(code)) and float(code) != value and may_be:
             yield _number_move(code, value, float(code), "scale", near_one=use is Use.MOMENTUM)
 
