@@ -21,6 +21,7 @@ from autoresearch_rl.records import Metric
 from autoresearch_rl.storage.faults import storing
 from autoresearch_rl.storage.storage import check_study_name
 from autoresearch_rl.target.edits import LIMIT_BYTES, validate
+from autoresearch_rl.target.parsing import parsed
 
 CONTRACT = "`def train(env) -> torch.nn.Module` with model(idx[B, T]) -> logits[B, T, V]"
 STARTUP_LIMIT = 600  # seconds of an adopted script beyond its budget: data, compilation, evaluation
@@ -237,7 +238,7 @@ def _project(repo: Path) -> Files:
 def _time_budget(source: str, path: Path) -> float | None:
     """The seconds of `TIME_BUDGET = ...` at the top level; nothing is executed."""
     try:
-        tree = ast.parse(source)
+        tree = parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigurationError(f"{path} is not Python that can be read: {error}") from error
     for node in reversed(tree.body):

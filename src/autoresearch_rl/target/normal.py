@@ -102,7 +102,7 @@ class _Block:
         """The forms of a statement of which only one block changes, and of what comes to stand before it."""
         node = self._statements[index]
         ahead = [splice for splice in splices if splice[1] < self._starts[index]]
-        splices = [splice for splice in splices if splice not in ahead]
+        splices = [splice for splice in splices if splice[1] >= self._starts[index]]
         blocks = self._inner.get(index)
         if blocks is None:
             blocks = self._inner[index] = [_nested(block, self._source) for block in _blocks(node)]
