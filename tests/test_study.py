@@ -27,7 +27,11 @@ from autoresearch_rl.errors import (
 from autoresearch_rl.judgement.acceptance import WAIT, Ledger
 from autoresearch_rl.planner import trial_seed
 from autoresearch_rl.records import (
+    Candidate,
+    Change,
+    Edit,
     OutcomeStatus,
+    State,
     StopReason,
     Trial,
     TrialKind,
@@ -323,6 +327,23 @@ def test_an_edit_that_does_not_fit_the_new_incumbent_is_rejected_not_run(study: 
     resolved = study.trials[-1]
     assert (resolved.verdict, resolved.confirms) == (Verdict.REJECTED, second.number)
     assert "does not apply" in resolved.reason
+
+
+def test_an_edit_of_an_agents_own_that_does_not_fit_is_rejected(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_baseline(study)
+    propose, wrong = study.agent.propose, [("NOWHERE", "1", "2"), ("BATCH_SIZE", "31", "2")]
+
+    def own(state: State) -> Candidate:
+        found = propose(state)
+        return replace(found, edit=Edit((Change(*wrong.pop(0)),)), parts=()) if wrong else found
+
+    monkeypatch.setattr(study.agent, "propose", own)
+    assert ask(study).kind is TrialKind.EXPLORE
+    reasons = [trial.reason for trial in study.trials if trial.verdict is Verdict.REJECTED]
+    assert "found none" in reasons[0]
+    assert "expected '31'" in reasons[1]
 
 
 @pytest.mark.parametrize("status", [OutcomeStatus.CRASH, OutcomeStatus.TIMEOUT, OutcomeStatus.INVALID])

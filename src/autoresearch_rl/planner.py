@@ -133,7 +133,7 @@ class Planner:
             if self.interrupted() or (state := self._observe(script)) is None:
                 return None
             candidate = self.agent.propose(state)
-            source = spliced(script.source, splices(script, candidate.edit))
+            source = self._edited(script, candidate.edit)
             proposal = self._propose(
                 TrialKind.EXPLORE, leader, source, candidate.edit, candidate, bar=self._bar
             )
@@ -142,6 +142,13 @@ class Planner:
                 return proposal
         self.exhausted = f"{MOST_REJECTED} edits in a row must not run, the last one because of: {problem}"
         return None
+
+    def _edited(self, script: Script, edit: Edit) -> str:
+        """What an edit makes of a script; the script itself where it does not fit, which `_invalid` tells."""
+        try:
+            return spliced(script.source, splices(script, edit))
+        except EditError:
+            return script.source
 
     def _invalid(self, script: Script, proposal: Proposal) -> str | None:
         """Why an edit must not run at all."""
@@ -187,8 +194,9 @@ class Planner:
     def _observe(self, script: Script) -> State | None:
         """The paper's s_t = (c_t, h_t, d_t) and the candidates; None when no candidate is left."""
         running = {normal_id(proposal.source) for proposal in self._under_way.values()}
+        tried = self.notebook.tried | running
         agenda, history = self._read_agenda(script), tuple(self.notebook.trials)
-        candidates = self.space.candidates(script, self.notebook.tried | running, history, agenda)
+        candidates = self.space.candidates(script, tried, history, agenda)
         incumbent_bpb, baseline_bpb = self._ledger.mean(self._ledger.leader), self._ledger.baseline_bpb
         if not candidates or incumbent_bpb is None or baseline_bpb is None:
             return None
@@ -201,6 +209,7 @@ class Planner:
             history=history,
             candidates=tuple(candidates),
             shares=self.space.shares(agenda),
+            join=lambda parts: self.space.joined(script, parts, tried, agenda),
         )
 
     @property

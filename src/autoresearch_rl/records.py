@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -264,6 +264,7 @@ class State:
     history: tuple[Trial, ...]
     candidates: tuple[Candidate, ...]
     shares: Mapping[str, float] = field(default_factory=dict)  # of attention, by generator; none when empty
+    join: Callable[[Sequence[Candidate]], Candidate | None] | None = None  # one of several; None: they clash
 
 
 def script_id(source: str) -> str:

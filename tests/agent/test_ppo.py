@@ -9,13 +9,13 @@ from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from autoresearch_rl.agent.features import F_C, F_S
+from autoresearch_rl.agent.features import F_C, F_S, F_T
 from autoresearch_rl.agent.policy import ActorCritic, entropy
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, evaluate, explained_variance, gae, ppo_loss, update
 from autoresearch_rl.errors import ConfigurationError
 
 SEEDS = range(25)
-KEYS = ["candidate", "context", "mask"]
+KEYS = ["candidate", "context", "trials", "mask"]
 
 
 class LogProbs(torch.nn.Module):
@@ -23,13 +23,13 @@ class LogProbs(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, candidate, context, mask):
-        return self.network(candidate, context, mask)[0]
+    def forward(self, candidate, context, trials, mask):
+        return self.network(candidate, context, trials, mask)[0]
 
 
 class Value(LogProbs):
-    def forward(self, candidate, context, mask):
-        return self.network(candidate, context, mask)[1].unsqueeze(-1)
+    def forward(self, candidate, context, trials, mask):
+        return self.network(candidate, context, trials, mask)[1].unsqueeze(-1)
 
 
 def random_network(seed):
@@ -47,9 +47,11 @@ def random_batch(seed, size=24, k=16, dtype=torch.float64):
     return Batch(
         candidate=torch.randn(size, k, F_C, generator=g, dtype=dtype),
         context=torch.randn(size, F_S, generator=g, dtype=dtype),
+        trials=torch.randn(size, 6, F_T, generator=g, dtype=dtype),
         mask=torch.arange(k) < counts,
         action=(torch.rand(size, generator=g) * counts.squeeze(-1)).long(),
         log_prob=-2.0 + 0.5 * torch.randn(size, generator=g, dtype=dtype),
+        weight=torch.ones(size, dtype=dtype),
         value=torch.randn(size, generator=g, dtype=dtype),
         advantage=torch.randn(size, generator=g, dtype=dtype),
         returns=torch.randn(size, generator=g, dtype=dtype),
@@ -66,7 +68,7 @@ def random_problem(seed):
 
 
 def chosen_log_prob(network, batch):
-    log_probs, _ = network(batch.candidate, batch.context, batch.mask)
+    log_probs, _ = network(*batch.seen)
     return log_probs.gather(-1, batch.action[:, None])[:, 0].detach()
 
 
@@ -92,6 +94,7 @@ def torchrl_loss(network, batch, config):
             {
                 "candidate": batch.candidate,
                 "context": batch.context,
+                "trials": batch.trials,
                 "mask": batch.mask,
                 "action": batch.action,
                 "action_log_prob": batch.log_prob,
@@ -179,7 +182,7 @@ def test_approx_kl_and_clipfrac_of_known_ratios():
 
 def test_nothing_is_clipped_at_the_start():
     network, batch = random_network(0), random_batch(0)
-    log_probs, _ = network(batch.candidate, batch.context, batch.mask)
+    log_probs, _ = network(*batch.seen)
     chosen = chosen_log_prob(network, batch)
     loss = ppo_loss(chosen, batch.value, entropy(log_probs), replace(batch, log_prob=chosen), PPOConfig())
 
@@ -209,7 +212,7 @@ def updated(config, seed=0):
 
 def test_an_update_moves_the_policy_to_the_good_action_and_the_value_to_the_returns():
     network, batch, metrics = updated(PPOConfig(learning_rate=1e-3))
-    log_probs, value = network(batch.candidate, batch.context, batch.mask)
+    log_probs, value = network(*batch.seen)
 
     assert (log_probs.exp()[:, 0] > 0.27).all()
     assert value.mean() > 0.05

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from simulation import make_candidate, make_trial
+from playing import make_candidate, make_trial
 
 from autoresearch_rl.agent import prior
 from autoresearch_rl.agent.prior import log_odds

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulation import make_candidate, make_trial
+from playing import make_candidate, make_trial
 
 from autoresearch_rl.agent.reward import (
     DEFAULT_LOSS,

@@ -128,6 +128,17 @@ def test_two_edits_of_one_site_or_one_place_are_not_joined() -> None:
     assert join(STDLIB, [one, lines], "compound", "compound") is None
 
 
+def test_what_an_agent_joins_has_to_be_new_and_allowed() -> None:
+    space, width, batch = full_space(), literal("WIDTH", "128", "256"), literal("BATCH_SIZE", "16", "8")
+    made = space.joined(STDLIB, [width, batch])
+    assert made is not None
+    assert [change.new for change in made.edit.changes] == ["256", "8"]
+    assert space.joined(STDLIB, [width, width]) is None
+    assert space.joined(STDLIB, [width, batch], {space.result(STDLIB, made)}) is None
+    for agenda in (Agenda(forbid=("compound",)), Agenda(forbid=("literals",)), Agenda(freeze=("WIDTH",))):
+        assert space.joined(STDLIB, [width, batch], (), agenda) is None
+
+
 # --- the past
 
 

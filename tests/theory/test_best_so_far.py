@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoresearch_rl.agent import prior
 from autoresearch_rl.agent.policy import entropy, mixture_log_probs
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, ppo_loss
-from autoresearch_rl.agent.ppo_agent import SLATE, PPOAgent
+from autoresearch_rl.agent.ppo_agent import BEST, SLATE, PPOAgent, from_scratch
 from autoresearch_rl.agent.reward import reward
 from autoresearch_rl.agent.slate import draw_slate
 from autoresearch_rl.agent.tallies import remember
@@ -242,7 +242,7 @@ def test_the_clipped_surrogate_is_content_when_the_ratio_is_at_the_clip() -> Non
 
     def loss(ratio: float) -> float:
         empty = torch.zeros(1)
-        batch = Batch(empty, empty, empty, empty, torch.zeros(1), empty, torch.ones(1), empty)
+        batch = Batch(*[empty] * 5, torch.zeros(1), torch.ones(1), empty, torch.ones(1), empty)
         return float(ppo_loss(torch.tensor([math.log(ratio)]), empty, empty, batch, config).policy_loss)
 
     assert loss(1.0) > loss(1.1) > loss(1 + clip)
@@ -268,7 +268,7 @@ def test_entropy_may_be_high_while_the_best_has_no_chance() -> None:
 
 def opinionated(epsilon: float) -> PPOAgent:
     """An agent whose scores are so far apart that only the floor is left of most candidates."""
-    agent = PPOAgent(0, PPOConfig(epsilon=epsilon))
+    agent = from_scratch(0, PPOConfig(epsilon=epsilon))
     with torch.no_grad():
         generator = torch.Generator().manual_seed(1)
         for parameter in agent.network.parameters():
@@ -276,7 +276,7 @@ def opinionated(epsilon: float) -> PPOAgent:
     return agent
 
 
-def test_on_a_slate_each_candidate_has_a_sixteenth_of_epsilon_and_no_more_is_sure() -> None:
+def test_on_a_slate_each_candidate_has_its_part_of_epsilon_and_no_more_is_sure() -> None:
     slate = [candidate(f"site_{i}", str(2 + i)) for i in range(SLATE)]
     slate = [Candidate(c.edit, c.generator, c.operator, (-1) ** i, 0.1 * i) for i, c in enumerate(slate)]
     chances = opinionated(0.1).probabilities(state(slate), slate)
@@ -347,12 +347,12 @@ def test_the_figures_of_the_page_are_those_of_stdlib() -> None:
     )
 
     def floor(q: float) -> float:
-        return PPOConfig().epsilon / SLATE * (1 - (1 - q) ** SLATE)
+        return PPOConfig().epsilon / SLATE * (1 - (1 - q) ** (SLATE - BEST))
 
-    assert (PPOConfig().epsilon, SLATE) == (0.1, 16)
-    assert floor(single) == pytest.approx(4.9e-5, rel=0.02)
-    assert floor(widest) == pytest.approx(1.1e-7, rel=0.05)
-    assert trials_needed(floor(single), 0.05) == pytest.approx(61_000, rel=0.02)
+    assert (PPOConfig().epsilon, SLATE, BEST) == (0.05, 32, 16)
+    assert floor(single) == pytest.approx(1.2e-5, rel=0.05)
+    assert floor(widest) == pytest.approx(2.7e-8, rel=0.05)
+    assert trials_needed(floor(single), 0.05) == pytest.approx(245_000, rel=0.02)
 
 
 # --- 4. the sample bound

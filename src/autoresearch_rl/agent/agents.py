@@ -1,6 +1,6 @@
 """Who chooses the next edit: the interface, and the choices by name.
 
-Nothing here imports torch; the PPO agent's own module does, when it is asked for.
+Nothing here imports torch or Optuna; the modules of the agents that need them do, when they are asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Agent(Protocol):
     """Asked for one edit at a time, told what became of each."""
 
     def propose(self, state: State) -> Candidate:
-        """Choose one of `state.candidates`.
+        """Choose one of `state.candidates`, or an edit of its own for the same script.
 
         Raises:
             ConfigurationError: There are none.
@@ -49,9 +49,21 @@ class Agent(Protocol):
 
 
 def _ppo(seed: int) -> Agent:
-    from autoresearch_rl.agent.ppo_agent import PPOAgent
+    from autoresearch_rl.agent.ppo_agent import pretrained
 
-    return PPOAgent(seed)
+    return pretrained(seed)
+
+
+def _ppo_no_online(seed: int) -> Agent:
+    from autoresearch_rl.agent.ppo_agent import pretrained
+
+    return pretrained(seed, online=False)
+
+
+def _ppo_from_scratch(seed: int) -> Agent:
+    from autoresearch_rl.agent.ppo_agent import from_scratch
+
+    return from_scratch(seed)
 
 
 def _random(seed: int) -> Agent:
@@ -60,7 +72,49 @@ def _random(seed: int) -> Agent:
     return RandomAgent(seed)
 
 
-POLICIES: Mapping[str, Callable[[int], Agent]] = MappingProxyType({"ppo": _ppo, "random": _random})
+def _greedy(seed: int) -> Agent:
+    from autoresearch_rl.agent.baselines import GreedyAgent
+
+    return GreedyAgent(seed)
+
+
+def _improvement(seed: int) -> Agent:
+    from autoresearch_rl.agent.baselines import ImprovementAgent
+
+    return ImprovementAgent(seed)
+
+
+def _thompson(seed: int) -> Agent:
+    from autoresearch_rl.agent.thompson import ThompsonAgent
+
+    return ThompsonAgent(seed)
+
+
+def _tpe(seed: int) -> Agent:
+    from autoresearch_rl.agent.optuna_agent import OptunaAgent, tpe
+
+    return OptunaAgent("tpe", tpe, seed)
+
+
+def _cmaes(seed: int) -> Agent:
+    from autoresearch_rl.agent.optuna_agent import OptunaAgent, cmaes
+
+    return OptunaAgent("cmaes", cmaes, seed)
+
+
+POLICIES: Mapping[str, Callable[[int], Agent]] = MappingProxyType(
+    {
+        "ppo": _ppo,
+        "ppo-no-online": _ppo_no_online,
+        "ppo-from-scratch": _ppo_from_scratch,
+        "random": _random,
+        "greedy": _greedy,
+        "improvement": _improvement,
+        "thompson": _thompson,
+        "tpe": _tpe,
+        "cmaes": _cmaes,
+    }
+)
 
 
 def make_agent(name: str, seed: int) -> Agent:
@@ -70,7 +124,5 @@ def make_agent(name: str, seed: int) -> Agent:
         ConfigurationError: No agent has that name.
     """
     if name not in POLICIES:
-        raise ConfigurationError(
-            f"no policy is called {name!r}; choose one of: {', '.join(sorted(POLICIES))}."
-        )
+        raise ConfigurationError(f"no policy is called {name!r}; choose one of: {', '.join(POLICIES)}.")
     return POLICIES[name](seed)

@@ -18,8 +18,10 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr
 
 from autoresearch_rl.agent import prior
+from autoresearch_rl.agent.evidence import SCORE_LIMIT, Evidence
 from autoresearch_rl.agent.tallies import (
     FAILURES,
     TALLY_FEATURES,
@@ -27,9 +29,7 @@ from autoresearch_rl.agent.tallies import (
     Event,
     Memory,
     count,
-    gain_scale,
     recency,
-    remember,
     squash,
 )
 from autoresearch_rl.records import Candidate, State, Verdict
@@ -61,41 +61,80 @@ WORDS: dict[str, tuple[str, ...]] = {
 
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-F_C = (
-    len(OPERATORS) + 1 + len(GENERATORS) + 4 + 4 * TALLY_FEATURES + len(WORDS) + 1
-)  # the last: `prior.log_odds` / LIMIT
+BELIEFS = 5  # the last: `Evidence.score` / SCORE_LIMIT
+F_C = len(OPERATORS) + 1 + len(GENERATORS) + 4 + 4 * TALLY_FEATURES + len(WORDS) + BELIEFS
 F_S = 11
+F_KIND = len(OPERATORS) + 1 + len(GENERATORS) + 4
+F_T = 6 + F_KIND + len(WORDS)
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What one decision is made on. `candidate`: float32 `[K, F_C]`; `context`: float32 `[F_S]`."""
+    """What one decision is made on.
+
+    Attributes:
+        candidate: float32 `[K, F_C]`.
+        context: float32 `[F_S]`.
+        trials: float32 `[K_HISTORY, F_T]`, the latest first; rows without a trial are zero.
+    """
 
     candidate: FloatArray
     context: FloatArray
+    trials: FloatArray
 
 
-def encode(state: State, candidates: Sequence[Candidate]) -> Observation:
-    """Arrays for the network, in the order of `candidates`.
+def encode(evidence: Evidence, slate: Sequence[int]) -> Observation:
+    """Arrays for the network, in the order of the slate.
 
     A compound edit carries the average of what is known about each.
 
     Args:
-        state: Before the decision. Its own `candidates` are not looked at.
-        candidates: The slate, K of them.
+        evidence: About the state's candidates.
+        slate: Which of them are weighed against each other, K of them.
 
     Returns:
         `candidate` `[K, F_C]` and `context` `[F_S]`, float32, finite, within [-1, 1].
     """
-    scale = gain_scale(state)
-    memory = remember(state.history, scale)
-    rows = [_candidate_row(candidate, memory) for candidate in candidates]
+    rows = [_candidate_row(evidence.candidates[index], evidence.memory) for index in slate]
+    known = np.array(rows, dtype=np.float64).reshape(len(rows), F_C - BELIEFS)
     return Observation(
-        np.array(rows, dtype=np.float32).reshape(len(rows), F_C),
-        np.array(_context(state, memory, scale), dtype=np.float32),
+        np.hstack([known, _beliefs(evidence, slate)]).astype(np.float32),
+        np.array(_context(evidence.state, evidence.memory, evidence.scale), dtype=np.float32),
+        _trials(evidence.memory.events),
     )
+
+
+def _trials(events: Sequence[Event]) -> FloatArray:
+    """The last trials: that there is one, how old, what became of it, what it was; `[K_HISTORY, F_T]`."""
+    rows = np.zeros((K_HISTORY, F_T), dtype=np.float32)
+    for age, event in enumerate(events[: -K_HISTORY - 1 : -1]):
+        rows[age] = [
+            1.0,
+            recency(age),
+            event.effect or 0.0,
+            float(event.led),
+            float(event.verdict in FAILURES),
+            float(event.verdict is Verdict.PRUNED),
+            *(_kind(event.candidate) if event.candidate else (0.0,) * F_KIND),
+            *_words([topic for topic, _, _ in event.parts]),
+        ]
+    return rows
+
+
+def _beliefs(evidence: Evidence, slate: Sequence[int]) -> FloatArray:
+    """What the surrogate and a researcher expect, `[K, BELIEFS]`."""
+    rows = np.array(slate, dtype=np.int64)
+    mean, sd = evidence.mean[rows] / evidence.scale, evidence.sd[rows] / evidence.scale
+    columns = [
+        np.sign(mean) * np.minimum(1.0, np.log1p(np.abs(mean)) / 4.0),  # as `squash`
+        np.minimum(1.0, np.log1p(sd) / 4.0),
+        2.0 * ndtr(mean / np.maximum(sd, 1e-9)) - 1.0,
+        evidence.odds[rows] / prior.LIMIT,
+        evidence.score[rows] / SCORE_LIMIT,
+    ]
+    return np.stack(columns, axis=1).reshape(len(rows), BELIEFS)
 
 
 @lru_cache(maxsize=4096)
@@ -122,7 +161,6 @@ def _candidate_row(candidate: Candidate, memory: Memory) -> list[float]:
         *_mean([memory.topic.get(topic, UNTRIED).row(now) for topic, _ in places]),
         *_mean([memory.operator.get(s.operator, UNTRIED).row(now) for s in candidate.singles]),
         *_words([topic for topic, _ in places]),
-        prior.log_odds(candidate, memory) / prior.LIMIT,
     ]
 
 

@@ -29,7 +29,7 @@ class PPOConfig:
     vf_coef: float = 0.5  # the paper's c1
     ent_coef: float = 0.01  # the paper's c2
     max_grad_norm: float = 0.5
-    epsilon: float = 0.1  # share of the uniform distribution in the policy
+    epsilon: float = 0.05  # share of the uniform distribution in the policy
 
     def __post_init__(self) -> None:
         for name in (
@@ -53,12 +53,19 @@ class Batch:
 
     candidate: Tensor  # [T, K, F_C]
     context: Tensor  # [T, F_S]
+    trials: Tensor  # [T, H, F_T]
     mask: Tensor  # bool [T, K]
     action: Tensor  # int64 [T], index into the slate
-    log_prob: Tensor  # [T], of the action when it was chosen
+    log_prob: Tensor  # [T], of the action under the policy that the update starts from
+    weight: Tensor  # [T], how much likelier the action was under that policy than when it was chosen
     value: Tensor  # [T], the estimates that the advantages were made with
     advantage: Tensor  # [T]
     returns: Tensor  # [T]
+
+    @property
+    def seen(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the network reads."""
+        return self.candidate, self.context, self.trials, self.mask
 
     def __getitem__(self, rows: Tensor) -> Batch:
         return Batch(*(getattr(self, f.name)[rows] for f in fields(self)))
@@ -117,6 +124,10 @@ def ppo_loss(
 ) -> PPOLoss:
     """Clipped surrogate + vf_coef * squared value error - ent_coef * entropy, each a mean over `[B]`.
 
+    The policy that the ratio is clipped around is the one before the update, not the older one that chose:
+    each decision is weighted by the ratio of these two ("decoupled objective", Hilton et al., arXiv
+    2110.00641, equation 3). With weights of one it is PPO's own.
+
     Advantages are used as they are given; normalise them before. Value targets are not clipped.
 
     Args:
@@ -129,7 +140,7 @@ def ppo_loss(
     log_ratio = log_prob - batch.log_prob
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1.0 - config.clip_coef, 1.0 + config.clip_coef)
-    policy_loss = -torch.min(ratio * batch.advantage, clipped * batch.advantage).mean()
+    policy_loss = -(batch.weight * torch.min(ratio * batch.advantage, clipped * batch.advantage)).mean()
     value_loss = (value - batch.returns).square().mean()
     mean_entropy = entropy.mean()
     return PPOLoss(
@@ -144,7 +155,7 @@ def ppo_loss(
 
 def evaluate(network: ActorCritic, batch: Batch, config: PPOConfig) -> PPOLoss:
     """The loss of `batch` under the network as it is now."""
-    log_probs, value = network(batch.candidate, batch.context, batch.mask)
+    log_probs, value = network(*batch.seen)
     chosen = log_probs.gather(-1, batch.action.unsqueeze(-1)).squeeze(-1)
     return ppo_loss(chosen, value, entropy(log_probs), batch, config)
 

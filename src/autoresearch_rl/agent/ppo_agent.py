@@ -5,40 +5,56 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from autoresearch_rl.agent import checkpoint
-from autoresearch_rl.agent.features import F_C, F_S, encode
-from autoresearch_rl.agent.policy import ActorCritic
+from autoresearch_rl.agent.evidence import Evidence, Reader
+from autoresearch_rl.agent.features import F_C, F_S, F_T, K_HISTORY, encode
+from autoresearch_rl.agent.health import diversity
+from autoresearch_rl.agent.policy import ActorCritic, mixed
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
-from autoresearch_rl.agent.prior import log_odds
-from autoresearch_rl.agent.slate import draw_slate, rng_from_state
-from autoresearch_rl.agent.tallies import gain_scale, remember
+from autoresearch_rl.agent.proposals import compose
+from autoresearch_rl.agent.shipped import load_prior
+from autoresearch_rl.agent.slate import draw_slate, require_some, rng_from_state
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.records import Candidate, State, Trial
 
-SLATE = 16  # K: candidates scored per decision
+SLATE = 32  # K: candidates weighed per decision
+STALEST = 2.0  # how much likelier a choice may have become: older ones would count too much
+SHAKEN = 0.5  # share of the uniform distribution while the search has collapsed
+BEST = 16  # of them, those of the highest scores; the rest are drawn, so that all stay possible
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Decision:
+class Decision:
     """One choice among a slate padded to `SLATE`."""
 
-    candidate: Tensor  # float32 [K, F_C]
-    context: Tensor  # float32 [F_S]
+    candidate: Tensor  # float16 [K, F_C]
+    context: Tensor  # float16 [F_S]
+    trials: Tensor  # float16 [H, F_T]
     mask: Tensor  # bool [K]
     action: int
     log_prob: float
     reward: float = float("nan")  # until the trial has completed
 
 
+class Choice(NamedTuple):
+    """A decision, and what it was about."""
+
+    candidate: Candidate
+    decision: Decision
+    slate: list[Candidate]
+    scale: float  # size of an ordinary effect at that time, bits per byte
+
+
 class PPOAgent:
-    """Scores a slate of 16 candidates, samples one, and updates every 10 completed trials.
+    """Scores a slate of 32 candidates, samples one, and updates every 10 completed trials.
 
     An update learns from the latest 40 completed trials, in order of completion. Their rewards are centred
     and divided by their standard deviation over the window, so value targets are of order one (in a task that
@@ -47,36 +63,73 @@ class PPOAgent:
     that chose.
 
     Args:
-        seed: Of the initial weights, the slates, the choices and the shuffles.
+        seed: Of the slates, the choices and the shuffles.
+        network: The policy to start from; the agent works on it, not on a copy.
         config: Hyper-parameters.
+        online: Whether it learns during the study.
+        name: Of the policy; checkpoints of another are refused.
     """
 
-    def __init__(self, seed: int, config: PPOConfig | None = None) -> None:
-        self.config = config or PPOConfig()
+    def __init__(
+        self,
+        seed: int,
+        network: ActorCritic,
+        config: PPOConfig | None = None,
+        *,
+        online: bool = True,
+        name: str = "ppo",
+    ) -> None:
+        self.name = name
+        self.config, self.network, self.online = config or PPOConfig(), network, online
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
-        self.network = ActorCritic(self.config.epsilon, self._generator)
+        self._start = deepcopy(network)
         self._optimizer = self._adam(self.network)
-        self._window: deque[_Decision] = deque(maxlen=self.config.window)
-        self._pending: dict[int, _Decision] = {}
+        self._window: deque[Decision] = deque(maxlen=self.config.window)
+        self._pending: dict[int, Decision] = {}
         self._completed = 0
+        self._reader = Reader()
 
     def propose(self, state: State) -> Candidate:
-        """See `Agent.propose`: sample from the policy over a slate that the prior has drawn."""
-        memory = remember(state.history, gain_scale(state))
-        weight = lambda candidate: math.exp(log_odds(candidate, memory))  # noqa: E731
-        slate = draw_slate(state.candidates, SLATE, self._rng, weight, state.shares)
-        candidate, context, mask = _padded(state, slate)
+        """See `Agent.propose`: sample from the policy over a slate."""
+        choice = self.decide(state)
+        self._pending[state.number] = choice.decision
+        return choice.candidate
+
+    def decide(self, state: State) -> Choice:
+        """As `propose`, for whoever keeps the decision; nothing will be learnt from it here."""
+        require_some(state.candidates)
+        evidence = self._reader.read(state)
+        evidence = self._reader.extend(evidence, compose(evidence, self._rng))
+        slate = self._slate(evidence)
+        seen = _padded(evidence, slate)
         with torch.no_grad():
-            log_probs, _ = self.network(candidate[None], context[None], mask[None])
+            log_probs, _ = self.network(*(part[None] for part in seen))
+            if diversity(state.history).collapsed:
+                log_probs = mixed(log_probs, seen[-1][None], SHAKEN)
         action = int(torch.multinomial(log_probs[0].exp(), 1, generator=self._generator))
-        self._pending[state.number] = _Decision(candidate, context, mask, action, float(log_probs[0, action]))
-        return slate[action]
+        decision = Decision(*seen, action, float(log_probs[0, action]))
+        candidates = [evidence.candidates[index] for index in slate]
+        return Choice(candidates[action], decision, candidates, evidence.scale)
+
+    def _slate(self, evidence: Evidence) -> list[int]:
+        """The best by their scores, and others drawn by the shares of generators and the odds."""
+        candidates, score = evidence.candidates, evidence.score
+        ranked = [int(i) for i in np.lexsort((self._rng.random(len(score)), -score))]
+        best, rest = ranked[:BEST], sorted(ranked[BEST:])
+        if not rest:
+            return best
+        index = {id(candidates[i]): i for i in rest}
+        odds = lambda candidate: math.exp(evidence.odds[index[id(candidate)]])  # noqa: E731
+        others = [candidates[i] for i in rest]
+        drawn = draw_slate(others, SLATE - BEST, self._rng, odds, evidence.state.shares)
+        return best + [index[id(candidate)] for candidate in drawn]
 
     def probabilities(self, state: State, slate: Sequence[Candidate]) -> list[float]:
-        """The policy over a given slate of at most 16, in its order; changes nothing."""
+        """The policy over a given slate of at most `SLATE`, in its order; changes nothing."""
+        evidence = Reader().read(state, slate)
         with torch.no_grad():
-            log_probs, _ = self.network(*(part[None] for part in _padded(state, slate)))
+            log_probs, _ = self.network(*(part[None] for part in _padded(evidence, range(len(slate)))))
         probabilities: list[float] = log_probs[0, : len(slate)].exp().tolist()
         return probabilities
 
@@ -96,21 +149,33 @@ class PPOAgent:
         chosen = self._pending.pop(trial.number)
         self._window.append(replace(chosen, reward=trial.reward))
         self._completed += 1
-        return self._update() if self._completed % self.config.update_every == 0 else {}
+        due = self.online and self._completed % self.config.update_every == 0
+        return self._update() if due else {}
 
     def _update(self) -> dict[str, float]:
-        return update(self.network, self._optimizer, self._batch(), self.config, self._generator)
+        batch = self._batch()
+        metrics = update(self.network, self._optimizer, batch, self.config, self._generator)
+        return metrics | {"kl_to_start": self._distance(batch)}
+
+    def _distance(self, batch: Batch) -> float:
+        """KL divergence of the policy from the one it started from, nats, a mean over the window."""
+        with torch.no_grad():
+            now, _ = self.network(*batch.seen)
+            before, _ = self._start(*batch.seen)
+        return float((now.exp() * (now - before).masked_fill(~batch.mask, 0.0)).sum(-1).mean())
 
     def _batch(self) -> Batch:
         """The window with its advantages, normalised over the window."""
         w = _stack(self._window)
+        seen = (w["candidate"], w["context"], w["trials"], w["mask"])
         with torch.no_grad():
-            _, value = self.network(w["candidate"], w["context"], w["mask"])
+            log_probs, value = self.network(*seen)
+        before = log_probs.gather(-1, w["action"].unsqueeze(-1)).squeeze(-1)
+        weight = (before - w["log_prob"]).exp().clamp(max=STALEST)
         rewards = _standardise(w["reward"]).to(value.dtype)
         # The state after the last trial is not known yet; the latest known one stands in for it.
         advantage, returns = gae(rewards, value, value[-1], self.config.gamma, self.config.gae_lambda)
-        parts = (w["candidate"], w["context"], w["mask"], w["action"], w["log_prob"])
-        return Batch(*parts, value, _standardise(advantage), returns)
+        return Batch(*seen, w["action"], before, weight, value, _standardise(advantage), returns)
 
     def checkpoint(self) -> bytes:
         """See `Agent.checkpoint`: safetensors with the network, Adam, the window and both generators."""
@@ -119,7 +184,11 @@ class PPOAgent:
             tensors |= {f"adam.{index}.{name}": tensor for name, tensor in slots.items()}
         tensors |= {f"window.{name}": tensor for name, tensor in _stack(self._window).items()}
         tensors["torch_rng"] = self._generator.get_state()
-        metadata = {"agent": "ppo", "completed": self._completed, "numpy_rng": self._rng.bit_generator.state}
+        metadata = {
+            "agent": self.name,
+            "completed": self._completed,
+            "numpy_rng": self._rng.bit_generator.state,
+        }
         return checkpoint.pack(tensors, metadata)
 
     def restore(self, data: bytes) -> None:
@@ -132,9 +201,11 @@ class PPOAgent:
             raise StorageError(f"the checkpoint is not one of this version's ppo agent: {line}") from error
 
     def _adopt(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        if metadata["agent"] != self.name:
+            raise ValueError(f"it is one of {metadata['agent']}")
         generator = torch.Generator()
         generator.set_state(tensors["torch_rng"])
-        network = ActorCritic(self.config.epsilon, torch.Generator())
+        network = ActorCritic(self.config.epsilon, torch.Generator(), self.network.attention)
         network.load_state_dict(_under("network.", tensors))
         optimizer = self._adam(network)
         _load_adam(optimizer, _under("adam.", tensors))
@@ -142,17 +213,36 @@ class PPOAgent:
         rng, completed = rng_from_state(metadata["numpy_rng"]), int(metadata["completed"])
         self._generator, self.network, self._optimizer = generator, network, optimizer
         self._window, self._rng, self._completed, self._pending = window, rng, completed, {}
+        self._reader = Reader()
 
     def _adam(self, network: ActorCritic) -> torch.optim.Adam:
         return torch.optim.Adam(network.parameters(), lr=self.config.learning_rate, eps=1e-5)
 
 
-def _padded(state: State, slate: Sequence[Candidate]) -> tuple[Tensor, Tensor, Tensor]:
-    """Features `[K, F_C]` padded with zeros, context `[F_S]` and mask `[K]` of a slate."""
-    seen = encode(state, slate)
-    candidate = torch.zeros(SLATE, F_C)
+def pretrained(seed: int, *, online: bool = True) -> PPOAgent:
+    """The agent that starts from the shipped prior, and goes on learning if `online`."""
+    config = PPOConfig()
+    name = "ppo" if online else "ppo-no-online"
+    return PPOAgent(seed, load_prior(config.epsilon), config, online=online, name=name)
+
+
+def from_scratch(seed: int, config: PPOConfig | None = None) -> PPOAgent:
+    """The agent whose network knows nothing at first but the score it starts from."""
+    config = config or PPOConfig()
+    network = ActorCritic(config.epsilon, torch.Generator().manual_seed(seed))
+    return PPOAgent(seed, network, config, name="ppo-from-scratch")
+
+
+def _padded(evidence: Evidence, slate: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features `[K, F_C]` padded with zeros, context `[F_S]`, trials `[H, F_T]`, mask `[K]` of a slate.
+
+    In half precision, always: checkpoints keep the window of decisions.
+    """
+    seen = encode(evidence, slate)
+    candidate = torch.zeros(SLATE, F_C, dtype=torch.float16)
     candidate[: len(slate)] = torch.from_numpy(seen.candidate)
-    return candidate, torch.from_numpy(seen.context), torch.arange(SLATE) < len(slate)
+    context, trials = torch.from_numpy(seen.context).half(), torch.from_numpy(seen.trials).half()
+    return candidate, context, trials, torch.arange(SLATE) < len(slate)
 
 
 def _standardise(x: Tensor) -> Tensor:
@@ -160,12 +250,17 @@ def _standardise(x: Tensor) -> Tensor:
     return (x - x.mean()) / (x.std(correction=0) + 1e-8)
 
 
-def _stack(window: Sequence[_Decision]) -> dict[str, Tensor]:
+def _stack(window: Sequence[Decision]) -> dict[str, Tensor]:
     """The decisions as tensors `[T, ...]`; T may be 0."""
-    n = len(window)
+    n, half = len(window), torch.float16
     return {
-        "candidate": torch.stack([d.candidate for d in window]) if n else torch.zeros(0, SLATE, F_C),
-        "context": torch.stack([d.context for d in window]) if n else torch.zeros(0, F_S),
+        "candidate": torch.stack([d.candidate for d in window])
+        if n
+        else torch.zeros(0, SLATE, F_C, dtype=half),
+        "context": torch.stack([d.context for d in window]) if n else torch.zeros(0, F_S, dtype=half),
+        "trials": torch.stack([d.trials for d in window])
+        if n
+        else torch.zeros(0, K_HISTORY, F_T, dtype=half),
         "mask": torch.stack([d.mask for d in window]) if n else torch.zeros(0, SLATE, dtype=torch.bool),
         "action": torch.tensor([d.action for d in window], dtype=torch.int64),
         "log_prob": torch.tensor([d.log_prob for d in window], dtype=torch.float32),
@@ -173,13 +268,13 @@ def _stack(window: Sequence[_Decision]) -> dict[str, Tensor]:
     }
 
 
-def _unstack(window: Mapping[str, Tensor]) -> list[_Decision]:
+def _unstack(window: Mapping[str, Tensor]) -> list[Decision]:
     n = len(window["action"])
     for name, empty in _stack([]).items():
         _check(f"window.{name}", window[name], (n, *empty.shape[1:]), empty.dtype)
-    columns = (window["candidate"], window["context"], window["mask"])
+    columns = (window["candidate"], window["context"], window["trials"], window["mask"])
     scalars = (window["action"].tolist(), window["log_prob"].tolist(), window["reward"].tolist())
-    return [_Decision(*row) for row in zip(*columns, *scalars, strict=True)]
+    return [Decision(*row) for row in zip(*columns, *scalars, strict=True)]
 
 
 def _load_adam(optimizer: torch.optim.Adam, slots: Mapping[str, Tensor]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from autoresearch_rl.errors import ConfigurationError
-from autoresearch_rl.records import Candidate
+from autoresearch_rl.records import Candidate, State
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Topic = list[tuple[float, Candidate]]
@@ -17,6 +18,11 @@ _Topic = list[tuple[float, Candidate]]
 def equally(candidate: Candidate) -> float:
     """Gives every candidate of a site the same chance."""
     return 1.0
+
+
+def by_odds(candidate: Candidate) -> float:
+    """Gives each the chance that its generator sees in it."""
+    return math.exp(candidate.odds)
 
 
 def draw_slate(
@@ -41,13 +47,31 @@ def draw_slate(
     Raises:
         ConfigurationError: There are no candidates.
     """
-    if not candidates:
-        raise ConfigurationError("there is no candidate to choose from: stop the study as exhausted instead.")
+    require_some(candidates)
     pools: dict[str, dict[tuple[str, ...], _Topic]] = {}
     for candidate in candidates:
         pool = pools.setdefault(candidate.generator if shares else "", {})
         pool.setdefault(candidate.topics, []).append((weight(candidate), candidate))
     return [_draw(pools, shares or {}, rng) for _ in range(min(size, len(candidates)))]
+
+
+def draw_one(state: State, rng: np.random.Generator) -> Candidate:
+    """A candidate by the shares of the generators and the odds that they give.
+
+    Raises:
+        ConfigurationError: There are no candidates.
+    """
+    return draw_slate(state.candidates, 1, rng, by_odds, state.shares)[0]
+
+
+def require_some(candidates: Sequence[Candidate]) -> None:
+    """Nothing if there is a candidate.
+
+    Raises:
+        ConfigurationError: There are none.
+    """
+    if not candidates:
+        raise ConfigurationError("there is no candidate to choose from: stop the study as exhausted instead.")
 
 
 def _draw(

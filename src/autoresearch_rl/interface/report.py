@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+from autoresearch_rl.agent.health import RECENT, credit, diversity
 from autoresearch_rl.environment.evaluator import leak_bound
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.doubts import doubts, explained
@@ -69,6 +70,8 @@ def study_status(home: Path, name: str | None) -> dict[str, Any]:
         "sandboxes": dict(Counter(trial.sandbox for trial in ran)),
         "median_seconds": {phase: _median(ran, (phase,)) for phase in PHASES},
         "median_outside_budget": _median([t for t in ran if t.verdict.evaluated], OUTSIDE),
+        "diversity": asdict(diversity(trials)),
+        "credit": {name: asdict(found) for name, found in credit(trials).items()},
         "policy_metrics": dict(next((t.metrics for t in reversed(trials) if t.metrics), {})),
     }
 
@@ -131,9 +134,25 @@ def render_status(facts: Mapping[str, Any]) -> str:
         phases = ", ".join(f"{name} {value:.2f}" for name, value in facts["median_seconds"].items())
         outside = facts["median_outside_budget"]
         lines.append(f"seconds  {outside:.2f} outside the budget a trial (median); by phase: {phases}")
+    lines += _render_edits(facts)
     if facts["policy_metrics"]:
         lines.append("policy   " + ", ".join(f"{k} {v:.3g}" for k, v in facts["policy_metrics"].items()))
     return "\n".join(lines)
+
+
+def _render_edits(facts: Mapping[str, Any]) -> list[str]:
+    """Which generators have found what, and whether the search tries different things."""
+    found = [
+        f"{name} {c['led']} of {c['tried']} led, {c['gain']:+.3f}" for name, c in facts["credit"].items()
+    ]
+    lines = [f"edits    {'; '.join(found)}"] if found else []
+    seen = facts["diversity"]
+    if seen["collapsed"]:
+        lines.append(
+            f"         COLLAPSED: of the last {RECENT} edits {seen['unique']:.0%} differ in what they change "
+            f"(mostly {seen['favourite']}), and none led"
+        )
+    return lines
 
 
 def _fresh(values: Sequence[float]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from autoresearch_rl.agent.threads import one_thread
 from autoresearch_rl.interface.doubts import SELF_REPORTED_WHY, doubts
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.interface.picture import draw
@@ -28,8 +28,7 @@ def run_study(options: Mapping[str, Any], limits: Limits, workers: int) -> int:
     with Live(limits.get("trials")) as live:
         live.say("preparing: corpus, sandbox, leak scan (the first scan takes a while)")
         with create_study(**options) as study:
-            if torch := sys.modules.get("torch"):  # there if the policy needs it
-                torch.set_num_threads(1)  # it is small, and the cores belong to the trials
+            one_thread()
             _greet(live, study)
             study.callbacks += [live.on_trial, _draw_keeps]
             study.on_progress = live.on_progress

@@ -10,7 +10,7 @@ from autoresearch_rl.records import Candidate, Trial
 from autoresearch_rl.target.agenda import NOTHING_SAID, Agenda
 from autoresearch_rl.target.edits import LIMIT_BYTES, splices, validate
 from autoresearch_rl.target.generators import Generator
-from autoresearch_rl.target.generators.compound import NAME, SHARE, compounds
+from autoresearch_rl.target.generators.compound import NAME, SHARE, compounds, join
 from autoresearch_rl.target.generators.grammar import Grammar
 from autoresearch_rl.target.generators.literals import Literals
 from autoresearch_rl.target.generators.recipes import Recipes
@@ -92,6 +92,29 @@ class Space:
         if self._compound:
             shares[NAME] = agenda.share(NAME, SHARE)
         return {name: share / sum(shares.values()) for name, share in shares.items()}
+
+    def joined(
+        self,
+        script: Script,
+        parts: Sequence[Candidate],
+        tried: Collection[str] = (),
+        agenda: Agenda = NOTHING_SAID,
+    ) -> Candidate | None:
+        """One candidate of several that are for the same script; None where it may not or need not be tried.
+
+        Args:
+            script: what they are for.
+            parts: single candidates of this script.
+            tried: normal forms of scripts that must not come up again.
+            agenda: what a person has frozen and forbidden.
+        """
+        made = join(script, parts, NAME, NAME)
+        if not self._compound or made is None or not agenda.allows(made):
+            return None
+        found = list(self._located(script, [made]))
+        fresh = _fresh(found, {script.normal.id, *tried})
+        open_ = all(_is_open(f.places, agenda.frozen(script)) for f in found)
+        return next(fresh, None) if open_ else None
 
     def result(self, script: Script, candidate: Candidate) -> str:
         """The normal form of what a candidate makes of the script that it is for."""

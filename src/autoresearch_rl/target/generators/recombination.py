@@ -60,6 +60,8 @@ def _measured(history: Sequence[Trial]) -> list[Trial]:
 
 def _applies(script: Script, candidate: Candidate) -> bool:
     """Whether it can be applied here, and undone."""
+    if any(change.site == TEXT and change.old not in script.source for change in candidate.edit.changes):
+        return False  # `splices` would look for what is most similar, for an error that nobody reads
     try:
         result = spliced(script.source, splices(script, candidate.edit))
         for change in candidate.edit.changes:

@@ -1,0 +1,48 @@
+"""The prior that is shipped: a policy that was trained on simulated studies, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import torch
+
+from autoresearch_rl.agent import checkpoint
+from autoresearch_rl.agent.policy import ActorCritic
+from autoresearch_rl.errors import StorageError
+
+PRIOR = "prior.safetensors"
+
+
+def load_prior(epsilon: float) -> ActorCritic:
+    """The shipped policy.
+
+    Args:
+        epsilon: share of the uniform distribution that it is mixed with.
+
+    Raises:
+        StorageError: the package's file is damaged, or of another version.
+    """
+    return network_of((files("autoresearch_rl.agent") / PRIOR).read_bytes(), epsilon)[0]
+
+
+def network_of(data: bytes, epsilon: float) -> tuple[ActorCritic, Mapping[str, Any]]:
+    """A policy that `pack_prior` has written, and the facts about it.
+
+    Raises:
+        StorageError: it is damaged, or of another version.
+    """
+    tensors, facts = checkpoint.unpack(data)
+    network = ActorCritic(epsilon, torch.Generator())
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        line = str(error).splitlines()[0]
+        raise StorageError(f"the pretrained policy is not one of this version's: {line}") from error
+    return network, facts
+
+
+def pack_prior(network: ActorCritic, facts: Mapping[str, Any]) -> bytes:
+    """The policy and what is known about it, as safetensors."""
+    return checkpoint.pack(network.state_dict(), facts)

@@ -1,0 +1,252 @@
+"""An online Bayesian surrogate: what val_bpb the scripts near the leader have, from all that was measured.
+
+A Gaussian process over scripts (Rasmussen & Williams 2006, algorithm 2.1) whose kernel is additive over the
+places in which a script differs from the baseline (Duvenaud et al., arXiv 1112.4394). Along one place,
+numbers are near each other if their logarithms are; other values are the same or they are not. So one
+measurement of a compound edit informs about each of its parts, and a step that was good once informs about
+the next one in its direction. Its mean and deviation are features of every candidate, from which the policy
+learns what an acquisition function would be told by hand (MetaBO, Volpp et al., arXiv 1904.02642).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import solve_triangular
+
+from autoresearch_rl.agent.scripts import Config, Measurement, Move, Scripts, moves, number
+from autoresearch_rl.records import Candidate, State, script_id
+
+WINDOW = 400  # latest measurements: a decision costs their cube
+LENGTH = 1.0  # of the kernel along a number, in its logarithm: a factor of e
+CLIP = 6.0  # ordinary effects: a larger loss says no more than one of this size
+SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of an effect's deviation, in ordinary effects; the likelihood decides
+FAR = 1000.0  # ordinary effects: no script is further from the baseline
+NOWHERE = 0  # a column in which all points are the baseline
+FORECAST_ERROR = 0.5  # ordinary effects: deviation of the forecast of a run that was pruned
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class _Place:
+    """One place at which scripts differ, a column of the points."""
+
+    column: int
+    text: str  # the baseline's value
+    codes: dict[str, int] = field(default_factory=dict)  # from 1; the baseline's is 0
+
+    def code(self, text: str) -> int:
+        """What equals only itself."""
+        return 0 if text == self.text else self.codes.setdefault(text, len(self.codes) + 1)
+
+    def number(self, text: str) -> float:
+        """The value on the scale of steps, nan for what is no number."""
+        return number(self.text, text)
+
+
+class _Ends(NamedTuple):
+    """A move at a place, from the leader's value."""
+
+    place: _Place
+    old: str
+    new: str
+
+
+class Surrogate:
+    """What the measured scripts say about those that are one edit away from the leader.
+
+    Equal histories give equal numbers, to the last bit.
+
+    Args:
+        scripts: what was measured; whoever owns it lets it read the history.
+    """
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._places: dict[str, _Place] = {}
+        self._points = _Points()
+        self._read = 0
+
+    def read(self) -> None:
+        """Take in what was measured since the last time."""
+        for found in self._scripts.measured[self._read :]:
+            config = dict(found.config)
+            if found.segment:  # other hardware shifts every measurement alike
+                config[f"segment {found.segment}"] = "on"
+            values = [(self._place(place), text) for place, text in config.items()]
+            self._points.add(values, found)
+        self._read = len(self._scripts.measured)
+
+    def _place(self, name: str) -> _Place:
+        if name not in self._places:
+            self._places[name] = _Place(len(self._places) + 1, self._scripts.defaults.get(name, ""))
+        return self._places[name]
+
+    def predict(self, state: State, candidates: Sequence[Candidate], scale: float) -> tuple[Array, Array]:
+        """Gain over the leader: mean and standard deviation, bits per byte, `[n]` each.
+
+        Args:
+            state: Its history has been read by the scripts.
+            candidates: n of them.
+            scale: The size of an ordinary effect, bits per byte (`tallies.gain_scale`).
+        """
+        self.read()
+        if not candidates:
+            return np.zeros(0), np.zeros(0)
+        leader = self._scripts.config(script_id(state.script))
+        found = [moves(candidate.edit, candidate) for candidate in candidates]
+        unique = {move: i for i, move in enumerate(dict.fromkeys(m for some in found for m in some))}
+        ends = [self._ends(move, leader) for move in unique]
+        towards, variance = self._points.differences(ends)
+        # A last row of zeros, for what changes nothing.
+        towards, variance = np.pad(towards, ((0, 1), (0, 0))), np.pad(variance, (0, 1))
+        rows = [[unique[move] for move in some] or [len(unique)] for some in found]
+        starts = np.cumsum([0, *map(len, rows[:-1])])
+        flat = np.concatenate(rows)
+        covariance = np.add.reduceat(towards[flat], starts, axis=0)
+        prior = np.add.reduceat(variance[flat], starts)
+        return self._points.posterior(covariance, prior, scale, state)
+
+    def _ends(self, move: Move, leader: Config) -> _Ends:
+        """What a move of the leader changes; of a place that no script has differed at, nothing is kept."""
+        place = self._places.get(move.place) or _Place(NOWHERE, move.old)
+        # A structural edit does not say whether it is there already.
+        old = move.old or leader.get(move.place, place.text)
+        return _Ends(place, old, move.new)
+
+
+class _Points:
+    """The measured scripts as rows of numbers and codes, and the kernel between them."""
+
+    def __init__(self) -> None:
+        self._numbers = np.full((64, 64), np.nan)  # of values that are numbers and not the baseline's
+        self._codes = np.zeros((64, 64), dtype=np.int32)
+        self._kernel = np.zeros((64, 64))
+        self._bpb = np.zeros(64)
+        self._start = np.zeros(64)  # what the parent measured
+        self._foreseen = np.zeros(64, dtype=bool)
+        self.count = 0
+
+    def add(self, values: Sequence[tuple[_Place, str]], found: Measurement) -> None:
+        """A measured script: where it is not the baseline, and its bits per byte."""
+        self._make_room(max((place.column for place, _ in values), default=0) + 1)
+        n = self.count
+        self._bpb[n], self._start[n], self._foreseen[n] = found.bpb, found.start, found.foreseen
+        for place, text in values:
+            self._numbers[n, place.column] = place.number(text)
+            self._codes[n, place.column] = place.code(text)
+        self.count += 1
+        self._kernel[n, : n + 1] = self._kernel[: n + 1, n] = self._kernels(_Values.of(values)).sum(0)
+
+    def differences(self, ends: Sequence[_Ends]) -> tuple[Array, Array]:
+        """Of M moves: covariance with each point `[M, N]` and variance `[M]` of the change, unscaled."""
+        self._make_room(max((end.place.column for end in ends), default=0) + 1)
+        new = _Values.of((end.place, end.new) for end in ends)
+        old = _Values.of((end.place, end.old) for end in ends)
+        variance = new.kernel(new) - 2.0 * new.kernel(old) + old.kernel(old)
+        return self._kernels(new) - self._kernels(old), variance
+
+    def _kernels(self, values: _Values) -> Array:
+        """Between each of M values and those of all points at its place, `[M, N]`."""
+        rows = slice(self.count)
+        theirs = self._numbers[rows, values.column], self._codes[rows, values.column]
+        return values.kernel(_Values(values.column, *theirs, values.base)).T
+
+    def posterior(self, covariance: Array, prior: Array, scale: float, state: State) -> tuple[Array, Array]:
+        """Mean and deviation `[n]` of the gain of n changes, from `differences` summed over their moves."""
+        n = self.count
+        if not n:
+            return np.zeros(len(prior)), scale * np.sqrt(prior)
+        bpb: Array = np.minimum(self._bpb[:n], self._start[:n] + CLIP * scale)
+        level = state.baseline_bpb if math.isfinite(state.baseline_bpb) else float(bpb[0])
+        residual: Array = np.clip((bpb - level) / scale, -FAR, FAR)
+        noise = min(FAR, max(0.001, state.noise / scale)) if math.isfinite(state.noise) else 1.0
+        errors = noise**2 + self._foreseen[:n] * FORECAST_ERROR**2
+        fits = [_fit(self._kernel[:n, :n], residual, errors, factor) for factor in SCALES]
+        fit = max(fits, key=lambda fit: fit.likelihood)
+        mean = fit.deviation**2 * covariance @ fit.weights
+        known = solve_triangular(fit.factor, covariance.T, lower=True, check_finite=False)
+        variance = fit.deviation**2 * (prior - fit.deviation**2 * (known**2).sum(0))
+        return -scale * mean, scale * np.sqrt(np.maximum(variance, 0.0))
+
+    def _make_room(self, columns: int) -> None:
+        """Doubles what is full; forgets the older half of what is too much."""
+        if self.count == 2 * WINDOW:
+            for array in (self._numbers, self._codes, self._bpb, self._start, self._foreseen):
+                array[:WINDOW] = array[WINDOW : 2 * WINDOW]
+            self._kernel[:WINDOW, :WINDOW] = self._kernel[WINDOW : 2 * WINDOW, WINDOW : 2 * WINDOW]
+            self.count = WINDOW
+        rows = len(self._bpb) * (2 if self.count == len(self._bpb) else 1)
+        width = self._numbers.shape[1]
+        while width < columns:
+            width *= 2
+        self._numbers = _grown(self._numbers, (rows, width), np.nan)
+        self._codes = _grown(self._codes, (rows, width), 0)
+        self._kernel = _grown(self._kernel, (rows, rows), 0.0)
+        self._bpb, self._start = _grown(self._bpb, (rows,), 0.0), _grown(self._start, (rows,), 0.0)
+        self._foreseen = _grown(self._foreseen, (rows,), 0)
+
+
+class _Values(NamedTuple):
+    """Values at places, as arrays that broadcast."""
+
+    column: npt.NDArray[np.int64]
+    number: Array  # nan for what is none
+    code: npt.NDArray[np.int32]  # 0 for the baseline's
+    base: Array  # the baseline's number, or nan
+
+    @classmethod
+    def of(cls, values: Iterable[tuple[_Place, str]]) -> _Values:
+        """Those of places, M of them."""
+        pairs = list(values)
+        return cls(
+            np.array([place.column for place, _ in pairs], dtype=np.int64),
+            np.array([place.number(text) for place, text in pairs], dtype=np.float64),
+            np.array([place.code(text) for place, text in pairs], dtype=np.int32),
+            np.array([place.number(place.text) for place, _ in pairs], dtype=np.float64),
+        )
+
+    def kernel(self, other: _Values) -> Array:
+        """Prior covariance of what two values add to the baseline's bits per byte; 0 for its own value."""
+        ours, theirs = _bell(self.number - self.base), _bell(other.number - other.base)
+        near = _bell(self.number - other.number) - np.nan_to_num(ours * theirs)
+        covariance = np.where(np.isnan(near), (self.code == other.code).astype(np.float64), near)
+        return np.where((self.code == 0) | (other.code == 0), 0.0, covariance)
+
+
+class _Fit(NamedTuple):
+    """A Gaussian process with one deviation of effects."""
+
+    likelihood: float  # logarithm, but for a constant
+    deviation: float
+    factor: Array  # lower Cholesky factor [N, N] of the covariance of the measurements
+    weights: Array  # [N], its inverse times the measurements
+
+
+def _fit(kernel: Array, residual: Array, errors: Array, deviation: float) -> _Fit:
+    factor = np.asarray(np.linalg.cholesky(deviation**2 * kernel + np.diag(errors)), dtype=np.float64)
+    half = solve_triangular(factor, residual, lower=True, check_finite=False)
+    weights = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
+    likelihood = -0.5 * float(half @ half) - float(np.log(np.diag(factor)).sum())
+    return _Fit(likelihood, deviation, factor, weights)
+
+
+def _bell(distance: Array) -> Array:
+    """The kernel along a number: 1 for the same one."""
+    result: Array = np.exp(-0.5 * (distance / LENGTH) ** 2)
+    return result
+
+
+def _grown(array: npt.NDArray[Any], shape: tuple[int, ...], empty: float) -> npt.NDArray[Any]:
+    """The array with room at its ends, itself if it has that shape."""
+    if array.shape == shape:
+        return array
+    larger = np.full(shape, empty, dtype=array.dtype)
+    larger[tuple(map(slice, array.shape))] = array
+    return larger

@@ -1,0 +1,144 @@
+"""The surrogate: equal to the textbook's formula, and of use."""
+
+import math
+
+import numpy as np
+import pytest
+from playing import make_candidate, make_state, make_trial
+
+from autoresearch_rl.agent.scripts import Scripts, moves
+from autoresearch_rl.agent.surrogate import CLIP, SCALES, Surrogate
+from autoresearch_rl.records import Candidate, Edit, TrialKind, Verdict, script_id
+
+BASELINE = "x = 1"  # the script of `make_state`
+NOISE = 0.001
+
+
+def structural(topic):
+    return Candidate(make_candidate().edit, "recipes", "insert", 0, 1.0, topic)
+
+
+def both(*parts):
+    edit = Edit(tuple(change for part in parts for change in part.edit.changes))
+    return Candidate(edit, "compound", "compound", 0, 1.0, parts=parts)
+
+
+def trials(*measured):
+    """One trial each, from the baseline: candidate and gain."""
+    start = make_trial(0, kind=TrialKind.REFERENCE, parent=script_id(BASELINE), script=script_id(BASELINE))
+    found = [start]
+    for number, (candidate, gain) in enumerate(measured, 1):
+        fields = {"parent": script_id(BASELINE), "script": script_id(str(candidate)), "incumbent_bpb": 2.0}
+        found.append(make_trial(number, candidate, Verdict.DISCARD, gain, **fields))
+    return found
+
+
+def predicted(history, *candidates, scale=0.05, **changes):
+    scripts = Scripts()
+    scripts.read(history)
+    surrogate = Surrogate(scripts)
+    state = make_state(history, noise=NOISE, baseline_bpb=2.0, **changes)
+    return surrogate.predict(state, candidates, scale)
+
+
+def test_it_is_a_gaussian_process() -> None:
+    """Three numbers at one place, by the formulas of Rasmussen & Williams (2.23, 2.24)."""
+    steps, gains, new = [-1.2, 0.4, 0.9], [-0.1, 0.03, 0.05], 1.3
+    history = trials(
+        *((make_candidate(new=repr(math.exp(s))), g) for s, g in zip(steps, gains, strict=True))
+    )[1:]
+    k = lambda a, b: math.exp(-0.5 * (a - b) ** 2) - math.exp(-0.5 * (a * a + b * b))  # noqa: E731
+    known = np.array([[k(a, b) for b in steps] for a in steps])
+    cross = np.array([k(new, b) for b in steps])
+    fits = []
+    for deviation in (0.05 * factor for factor in SCALES):
+        covariance = deviation**2 * known + NOISE**2 * np.eye(3)
+        inverse, y = np.linalg.inv(covariance), -np.array(gains)
+        likelihood = -0.5 * y @ inverse @ y - 0.5 * np.linalg.slogdet(covariance)[1]
+        mean = -(deviation**2) * cross @ inverse @ y
+        variance = deviation**2 * (k(new, new) - deviation**2 * cross @ inverse @ cross)
+        fits.append((likelihood, mean, variance**0.5))
+    mean, sd = predicted(history, make_candidate(new=repr(math.exp(new))))
+    assert (mean[0], sd[0]) == pytest.approx(max(fits)[1:], rel=1e-6)
+
+
+def test_what_helped_one_way_is_expected_to_help_on_and_to_hurt_back() -> None:
+    further, back = make_candidate(new="3.0"), make_candidate(new="0.5")
+    mean, sd = predicted(trials((make_candidate(new="2.0"), 0.1)), further, back, make_candidate("other"))
+    assert mean[0] > 0.05
+    assert mean[1] < -0.02
+    assert mean[2] == 0.0
+    assert sd[2] > sd[0] > 0.0
+
+
+def test_a_compound_edit_tells_about_its_parts() -> None:
+    one, two = structural("rotary"), make_candidate("width", "128", "256")
+    mean, _ = predicted(trials((both(one, two), 0.1)), one, two, both(one, two), structural("muon"))
+    assert mean[0] > 0.02
+    assert mean[1] > 0.02
+    assert mean[2] == pytest.approx(mean[0] + mean[1])
+    assert mean[2] == pytest.approx(0.1, abs=0.01)
+    assert mean[3] == 0.0
+
+
+def test_gains_are_counted_from_the_leader() -> None:
+    """What the leader already has gains nothing more; back to the baseline loses it."""
+    good = make_candidate(old="1.0", new="2.0")
+    back = make_candidate(old="2.0", new="1.0")
+    history = trials((good, 0.1))
+    source = str(good)
+    mean, _ = predicted(history, back, script=source)
+    assert mean[0] == pytest.approx(-0.1, abs=0.01)
+
+
+def test_a_disaster_says_no_more_than_a_clear_loss() -> None:
+    bad = make_candidate(new="100.0")
+    one, _ = predicted(trials((bad, -0.05 * CLIP)), bad)
+    other, _ = predicted(trials((bad, -50.0)), bad)
+    assert one[0] == other[0] < 0.0
+
+
+def test_what_was_never_measured_tells_nothing() -> None:
+    candidate = make_candidate()
+    history = trials()
+    history.append(make_trial(1, candidate, Verdict.CRASH))
+    mean, sd = predicted(history, candidate)
+    assert mean[0] == 0.0
+    assert sd[0] > 0.0
+    pruned = make_trial(1, candidate, Verdict.PRUNED, forecast=2.3, script="c" * 64)
+    assert predicted([*trials(), pruned], candidate)[0][0] < -0.05
+
+
+def test_read_in_parts_or_at_once_it_says_the_same() -> None:
+    rng = np.random.default_rng(0)
+    measured = []
+    for i in range(30):
+        measured.append((make_candidate(f"site{i % 5}", new=repr(float(rng.uniform(0.1, 9)))), rng.normal()))
+    history = trials(*measured)
+    candidates = [candidate for candidate, _ in measured]
+    scripts = Scripts()
+    parts = Surrogate(scripts)
+    for n in (1, 7, 20, 31):
+        scripts.read(history[:n])
+        parts.predict(make_state(history[:n]), candidates, 0.05)
+    state = make_state(history, noise=NOISE, baseline_bpb=2.0)
+    for one, other in zip(
+        parts.predict(state, candidates, 0.05), predicted(history, *candidates), strict=True
+    ):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_momenta_are_near_each_other_by_what_they_lack_to_one() -> None:
+    history = trials((make_candidate(old="0.9", new="0.99"), 0.1))
+    near, far = make_candidate(old="0.9", new="0.985"), make_candidate(old="0.9", new="0.5")
+    mean, _ = predicted(history, near, far)
+    assert mean[0] > 0.08
+    assert mean[1] < 0.03
+
+
+def test_moves_of_a_compound_edit() -> None:
+    one, two = structural("rotary"), make_candidate("width", "128", "256")
+    assert [tuple(move) for move in moves(both(one, two).edit, both(one, two))] == [
+        ("rotary", "", "on"),
+        ("width", "128", "256"),
+    ]
