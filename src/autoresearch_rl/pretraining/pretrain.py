@@ -1,0 +1,197 @@
+"""Pretraining from nothing to a prior, one resumable round after the other.
+
+A round plays studies with the policy as it is, so that it learns in the states that it comes to itself
+(DAgger, Ross et al., arXiv 1011.0686). Every round is a file in the working folder; a run that was killed
+goes on with the round it was in, and ends with the same prior, to the last bit, as one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autoresearch_rl.agent import checkpoint
+from autoresearch_rl.agent.policy import ActorCritic
+from autoresearch_rl.agent.ppo import PPOConfig
+from autoresearch_rl.agent.shipped import pack_prior
+from autoresearch_rl.errors import ConfigurationError, StorageError
+from autoresearch_rl.pretraining.rollouts import Rollout, play
+from autoresearch_rl.pretraining.training import improve, warm_start
+
+STATE = "state.safetensors"
+WARM, PPO = "warm start", "ppo"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What pretraining does; another plan gives another prior.
+
+    Attributes:
+        seed: of everything.
+        warm_rounds, ppo_rounds: how many of each, in this order.
+        studies: played in each round.
+        epochs: over all rounds so far, in each of the warm start.
+        learning_rate: at the start of the warm start, falling linearly to a tenth.
+        ppo_learning_rate: in all rounds of PPO.
+    """
+
+    seed: int = 0
+    warm_rounds: int = 20
+    ppo_rounds: int = 10
+    studies: int = 24
+    epochs: int = 2
+    learning_rate: float = 1e-3
+    ppo_learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+
+
+PPO_CONFIG = PPOConfig(gamma=0.985, update_epochs=2, num_minibatches=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What came of one round.
+
+    Attributes:
+        number: from 0.
+        stage: `WARM` or `PPO`.
+        final: share of what could be gained that its studies gained, a mean.
+        decisions: of its studies.
+        cpu_seconds: that it took.
+        metrics: of the training.
+    """
+
+    number: int
+    stage: str
+    final: float
+    decisions: int
+    cpu_seconds: float
+    metrics: Mapping[str, float]
+
+
+class Pretraining:
+    """A run of pretraining in a working folder.
+
+    Args:
+        folder: made if it is not there; goes on with what it holds.
+        plan: of a new run; that of the folder has to be the same.
+
+    Raises:
+        ConfigurationError: the folder holds a run of another plan.
+        StorageError: its files are damaged.
+    """
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
+        folder.mkdir(parents=True, exist_ok=True)
+        self._generator = torch.Generator().manual_seed(plan.seed)
+        self.network = ActorCritic(PPO_CONFIG.epsilon, self._generator)
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
+        )
+        self.rounds: list[Round] = []
+        if (folder / STATE).exists():
+            self._resume()
+
+    def run(self, told: Callable[[Round], None]) -> bytes:
+        """Does what is left, and gives the prior; `told` hears of each round."""
+        buffer = [self._load(number) for number in range(min(len(self.rounds), self.plan.warm_rounds))]
+        while len(self.rounds) < self.plan.warm_rounds + self.plan.ppo_rounds:
+            number, began = len(self.rounds), time.process_time()
+            rollouts = [play(self.network, seed) for seed in self._seeds(number)]
+            if number < self.plan.warm_rounds:
+                self._save(number, rollouts)
+                buffer.append(rollouts)
+                stage, metrics = WARM, self._warm_start(number, buffer)
+            else:
+                stage, metrics = PPO, self._improve(rollouts)
+            final = sum(float(rollout.final) for rollout in rollouts) / len(rollouts)
+            decisions = sum(len(rollout.reward) for rollout in rollouts)
+            spent = time.process_time() - began
+            self.rounds.append(Round(number, stage, final, decisions, spent, metrics))
+            self._write(STATE, self._state())
+            told(self.rounds[-1])
+        return pack_prior(self.network, self._facts())
+
+    def _seeds(self, number: int) -> range:
+        """Of the problems of a round: no two runs with different seeds share one."""
+        first = (self.plan.seed << 32) + number * self.plan.studies
+        return range(first, first + self.plan.studies)
+
+    def _warm_start(self, number: int, buffer: list[list[Rollout]]) -> dict[str, float]:
+        self._set_rate(self.plan.learning_rate * (1.0 - 0.9 * number / self.plan.warm_rounds))
+        rollouts = [rollout for played in buffer for rollout in played]
+        return warm_start(self.network, self._optimizer, rollouts, self.plan.epochs, self._generator)
+
+    def _improve(self, rollouts: list[Rollout]) -> dict[str, float]:
+        self._set_rate(self.plan.ppo_learning_rate)
+        return improve(self.network, self._optimizer, rollouts, PPO_CONFIG, self._generator)
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+    def _facts(self) -> dict[str, Any]:
+        """The card of the prior, as far as a run knows it itself."""
+        return {"plan": asdict(self.plan), "rounds": [asdict(done) for done in self.rounds]}
+
+    # --- files
+
+    def _state(self) -> bytes:
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for index, slots in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{name}": tensor for name, tensor in slots.items()}
+        return checkpoint.pack(tensors | {"rng": self._generator.get_state()}, self._facts())
+
+    def _resume(self) -> None:
+        tensors, facts = checkpoint.unpack((self.folder / STATE).read_bytes())
+        if facts["plan"] != asdict(self.plan):
+            raise ConfigurationError(
+                f"{self.folder} holds a pretraining with other settings, {facts['plan']}: "
+                "choose another folder."
+            )
+        self.network.load_state_dict(_under("network.", tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("adam.", tensors).items():
+            index, slot = name.split(".", 1)
+            state.setdefault(int(index), {})[slot] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self._generator.set_state(tensors["rng"])
+        self.rounds = [Round(**done) for done in facts["rounds"]]
+
+    def _save(self, number: int, rollouts: list[Rollout]) -> None:
+        tensors = {
+            f"{index}.{name}": tensor
+            for index, rollout in enumerate(rollouts)
+            for name, tensor in rollout.tensors().items()
+        }
+        self._write(f"round-{number:03}.safetensors", checkpoint.pack(tensors, {}))
+
+    def _load(self, number: int) -> list[Rollout]:
+        path = self.folder / f"round-{number:03}.safetensors"
+        try:
+            tensors, _ = checkpoint.unpack(path.read_bytes())
+        except OSError as error:
+            raise StorageError(f"{path} is needed to go on: {error}") from error
+        return [Rollout(**_under(f"{index}.", tensors)) for index in range(self.plan.studies)]
+
+    def _write(self, name: str, data: bytes) -> None:
+        """All of it or nothing, whatever happens meanwhile."""
+        part = self.folder / f"{name}.part"
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.folder / name)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
