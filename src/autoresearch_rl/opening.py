@@ -55,7 +55,7 @@ def create_study(
         task: a shipped task or a task folder; `stdlib` when nothing is said.
         name: of the study; the task's name when nothing is said.
         home: folder of all studies.
-        policy: `ppo` or `random`.
+        policy: who chooses the edits, one of `agents.POLICIES`; `ppo` when nothing is said.
         seed: of the study; the seeds of its trials follow from it.
         budget: training seconds of a trial, in place of the task's.
         forecast: how hopeless runs are foreseen and stopped: `ensemble`, `paper` (its plain power law), or

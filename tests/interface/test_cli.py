@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 import pytest
 
+from autoresearch_rl.agent.agents import POLICIES
 from autoresearch_rl.interface.cli import cli
 from tiny import BIGRAM, make_task
 
@@ -225,7 +226,7 @@ def test_an_unknown_task_a_wrong_limit_and_a_wrong_name_are_told(tmp_path: Path)
     one_line(call("run", "nowhere", cwd=tmp_path), 2, "no task 'nowhere'", "micro, nanochat, stdlib")
     one_line(call("run", "micro", "--trials", 0, cwd=tmp_path), 2, "trials must be positive")
     one_line(call("run", "micro", "--study", "../x", cwd=tmp_path), 2, "a study's name")
-    one_line(call("run", "micro", "--policy", "magic", cwd=tmp_path), 2, "magic", "ppo")
+    one_line(call("run", "micro", "--policy", "magic", cwd=tmp_path), 2, "magic", ", ".join(POLICIES))
     one_line(call("run", "micro", "--budget", "-1", cwd=tmp_path), 2, "the budget must be positive")
     one_line(call("run", "micro", "--budget", "1e300", cwd=tmp_path), 2, "below 1e+09")
     assert call("run", "micro", "--seed", "-5", cwd=tmp_path).returncode == 2
@@ -375,3 +376,14 @@ def test_every_command_and_option_is_documented() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_every_policy_is_named_where_one_is_chosen() -> None:
+    (option,) = (p for p in cli.commands["run"].params if p.name == "policy")
+    assert isinstance(option, click.Option)
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert f"--policy {'|'.join(POLICIES)}" in readme
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
+    for policy in POLICIES:
+        assert policy in str(option.help)
+        assert f"| `{policy}` |" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -98,3 +99,69 @@ def bench_edits(
 
     facts = measure(script, task, sample, train, seed, backend(sandbox, unsafe_no_sandbox))
     print_facts(facts, render_edits, as_json)
+
+
+@bench.command("policies")
+@click.option(
+    "--suite",
+    "suite_name",
+    type=click.Choice(["simulated", "replay", "micro", "stdlib"]),
+    default="simulated",
+    show_default=True,
+    help="Problems with known truth, a surrogate of real trials, or studies of a shipped task.",
+)
+@click.option(
+    "--policies", default="ppo,greedy,improvement,thompson,tpe,cmaes,random", show_default=True,
+    help="By name, with commas; the others are compared with the first.",
+)  # fmt: skip
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=8, show_default=True, help="Runs of each policy, in pairs."
+)
+@click.option("--trials", type=click.IntRange(min=1), default=100, show_default=True, help="Of each run.")
+@click.option("--poor", is_flag=True, help="Start a task from a script that is poor on purpose.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at the same time."
+)
+@HOME
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("policies.jsonl"),
+    show_default=True, help="The finished runs; those in it are not made again.",
+)  # fmt: skip
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the curves: a PNG.")
+@click.option("--report", is_flag=True, help="Run nothing: compare what is there, finished or not.")
+@JSON
+def bench_policies(
+    suite_name: str,
+    policies: str,
+    seeds: int,
+    trials: int,
+    poor: bool,
+    jobs: int,
+    home: Path,
+    out: Path,
+    picture: Path | None,
+    report: bool,
+    as_json: bool,
+) -> None:
+    """Compare policies on equal problems, seeds and trials, in pairs.
+
+    Real runs are studies NAME = SUITE-POLICY-SEED under --home. Ctrl-C ends at once; the same command goes on
+    where it stopped.
+    """
+    from autoresearch_rl.interface.policy_bench.bench import bench_policies as measure
+    from autoresearch_rl.interface.policy_bench.suites import SUITES
+    from autoresearch_rl.interface.policy_bench.table import render_policies
+
+    facts = measure(
+        SUITES[suite_name](home, poor),
+        [name.strip() for name in policies.split(",")],
+        seeds,
+        trials,
+        jobs,
+        out,
+        lambda text: click.echo(text, err=True),
+        picture,
+        report,
+    )
+    print_facts(facts, render_policies, as_json)
+    sys.exit(1 if facts["failed"] else 0)

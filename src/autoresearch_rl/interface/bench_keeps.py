@@ -18,7 +18,7 @@ from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import StorageError
 from autoresearch_rl.interface.doubts import explained
 from autoresearch_rl.interface.live import Live
-from autoresearch_rl.interface.scoring import paired_difference, run_once
+from autoresearch_rl.interface.scoring import each_seed, paired_difference
 from autoresearch_rl.judgement.lineage import path
 from autoresearch_rl.opening import open_notebook, require_comparable
 from autoresearch_rl.records import TrialKind, Verdict
@@ -47,9 +47,9 @@ def bench_keeps(home: Path, name: str | None, seeds: int, sandbox: str) -> dict[
         try:
             require_comparable(record, environment, but_for="hardware")  # all are trained anew, in pairs
             scores: list[list[float]] = [[] for _ in sources]
-            for seed in (secrets.randbelow(2**31) for _ in range(seeds)):
-                for number, source in enumerate(sources):
-                    outcome = run_once(environment, live, source, seed, number)
+            fresh = [secrets.randbelow(2**31) for _ in range(seeds)]
+            for seed, outcomes in each_seed(environment, sources, fresh, live):
+                for number, outcome in enumerate(outcomes):
                     if outcome.val_bpb is None:
                         raise StorageError(f"kept script {number} does not run any more: {outcome.reason}")
                     scores[number].append(outcome.val_bpb)

@@ -103,9 +103,8 @@ def make_task(folder: Path, script: Path | None, task_name: str) -> str:
             f"{script} cannot be trained: {problem}. A script has {CONTRACT}; "
             "a program that trains and scores itself can be wrapped with --adopt"
         )
-    agenda = AGENDA.format(name=name) if script else _renamed_agenda(task, name)
-    files = {"task.toml": _constants(task, name).encode(), "program.md": agenda.encode(), "train.py": source}
-    _write(folder, files)
+    agenda = AGENDA.format(name=name) if script else None
+    write_folder(folder, variant(task, name, source, agenda))
     origin = f"{script}" if script else f"task {task_name}"
     return f"made {folder}: train.py from {origin}, constants of task {task_name}\n{_next_steps(folder)}"
 
@@ -144,7 +143,7 @@ def make_adopted(folder: Path, repo: Path, budget: float | None, data: Path | No
         budget=float(seconds), source="TIME_BUDGET in prepare.py" if own else "in its own way",
         startup=STARTUP_LIMIT, threads=os.cpu_count() or 1, device=device, script_bytes=LIMIT_BYTES,
     )  # fmt: skip
-    _write(
+    write_folder(
         folder, {"program.md": AGENDA.format(name=name).encode(), **files, "task.toml": constants.encode()}
     )
     lines = [
@@ -269,8 +268,18 @@ def _number(node: object) -> float | None:
 # --- what is written
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Makes the folder with all files, or leaves nothing behind."""
+def variant(task: Task, name: str, source: bytes, agenda: str | None = None) -> Files:
+    """A shipped task under another name, with another script; its own agenda when nothing is said."""
+    agenda = _renamed_agenda(task, name) if agenda is None else agenda
+    return {"task.toml": _constants(task, name).encode(), "program.md": agenda.encode(), "train.py": source}
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Makes the folder with all files, or leaves nothing behind.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     final = folder.resolve()
     partial = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     with storing(folder):

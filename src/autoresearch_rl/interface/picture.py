@@ -48,7 +48,7 @@ def draw(trials: Sequence[Trial], path: Path, metric: Metric = Metric.MEASURED) 
         axes.set_title(f"{metric.mark} scores: the script computes its own", color="tab:red", fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="upper right")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _groups(trials: Sequence[Trial]) -> list[tuple[str, str, int, list[Trial]]]:
@@ -103,7 +103,12 @@ def _label(trials: Sequence[Trial], kept: Trial) -> str:
     return steps[-1].what[:48] + (f" and {len(steps) - 1} more" if steps[1:] else "")
 
 
-def _save(figure: object, path: Path) -> None:
+def save(figure: object, path: Path) -> None:
+    """Writes a picture in one step.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.tmp")
     try:
         figure.savefig(partial, dpi=130, format="png")  # type: ignore[attr-defined]

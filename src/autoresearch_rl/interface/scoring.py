@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -91,15 +91,34 @@ def _facts(task: Task, verdict: str, reason: str, outcome: Outcome | None) -> di
     }
 
 
+def each_seed(
+    environment: Environment,
+    sources: Sequence[str],
+    seeds: Iterable[int],
+    live: Live | None = None,
+    splits: Sequence[str] = ("val",),
+) -> Iterator[tuple[int, list[Outcome]]]:
+    """Trains and scores several scripts with the same seeds, seed by seed: a drifting machine wrongs none.
+
+    Yields:
+        Each seed, and the outcome of each script with it.
+    """
+    for seed in seeds:
+        outcomes = [run_once(environment, live, source, seed, n, splits) for n, source in enumerate(sources)]
+        yield seed, outcomes
+
+
 def run_once(
     environment: Environment,
-    live: Live,
+    live: Live | None,
     source: str,
     seed: int,
     number: int,
     splits: Sequence[str] = ("val",),
 ) -> Outcome:
-    """Trains and scores one script, with its progress on `live` as trial `number`."""
+    """Trains and scores one script, with its progress on `live`, if there is one, as trial `number`."""
+    if live is None:
+        return environment.run(source, seed, splits=splits)
     proposal = Proposal(number, TrialKind.REFERENCE, "", source, Edit(()), seed)
     return environment.run(source, seed, lambda progress: live.on_progress(proposal, progress), splits)
 

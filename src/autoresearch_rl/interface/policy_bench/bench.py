@@ -1,0 +1,137 @@
+"""Runs what is missing, collects it in a file, and compares.
+
+Seeds are begun one after the other, each with all policies, so that a bench that was interrupted has pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autoresearch_rl.agent.agents import make_agent
+from autoresearch_rl.errors import ConfigurationError
+from autoresearch_rl.interface.policy_bench.comparison import compare, mean_of
+from autoresearch_rl.interface.policy_bench.drawing import draw_policies
+from autoresearch_rl.interface.policy_bench.runs import Key, Run, append, is_torn, mend, read
+from autoresearch_rl.interface.policy_bench.suites import Suite
+from autoresearch_rl.interface.policy_bench.workers import Failed, Say, spread
+
+Found = dict[Key, Run]
+
+
+def bench_policies(
+    suite: Suite,
+    policies: Sequence[str],
+    seeds: int,
+    trials: int,
+    jobs: int,
+    out: Path,
+    say: Say,
+    picture: Path | None = None,
+    report: bool = False,
+) -> dict[str, Any]:
+    """What `--json` prints.
+
+    Args:
+        suite: what the policies are run on.
+        policies: by name; the others are compared with the first.
+        seeds: runs of each policy.
+        trials: of each run, reference runs not counted.
+        jobs: runs at the same time, each in its own process.
+        out: the finished runs, JSON Lines; those in it are not run again.
+        say: is told how it gets on.
+        picture: a PNG file to draw.
+        report: run nothing, compare what is there.
+
+    Raises:
+        ConfigurationError: a policy is unknown, `out` holds something else, or there is nothing to report.
+        StorageError: a file cannot be written.
+    """
+    policies = list(dict.fromkeys(policies))
+    for policy in policies:
+        make_agent(policy, 0)
+    for path in filter(None, (out, picture)):
+        if not path.absolute().parent.is_dir():
+            raise ConfigurationError(f"there is no folder {path.absolute().parent} for {path.name}: make it")
+    wanted = [(policy, seed) for seed in range(seeds) for policy in policies]
+    failed: Mapping[Key, str] = {}
+    if is_torn(out):
+        say(f"note: the last line of {out} was torn by a kill: that run is left out")
+    if report:
+        found = _there(suite, wanted, trials, out)
+    else:
+        found, failed = _made(suite, wanted, trials, jobs, out, say)
+    runs = {p: {seed: found[p, seed] for seed in range(seeds) if (p, seed) in found} for p in policies}
+    if not any(runs.values()):
+        whys = "; ".join(dict.fromkeys(failed.values())) or f"none in {out}; leave --report out to make them"
+        raise ConfigurationError(f"there are no runs of suite {suite.name} to compare: {whys}")
+    if picture and not draw_policies(runs, trials, suite.unit, picture):
+        say(f"no picture: no run has {trials} trials yet")
+    return {
+        "suite": suite.name,
+        "unit": suite.unit,
+        "lower_is_better": suite.lower_is_better,
+        "seeds": seeds,
+        **compare(runs, trials, suite.lower_is_better),
+        "failed": [{"policy": policy, "seed": seed, "why": why} for (policy, seed), why in failed.items()],
+    }
+
+
+def _there(suite: Suite, wanted: Sequence[Key], trials: int, out: Path) -> Found:
+    """Runs of the file, and what else can be read, finished or not."""
+    found = read(out, suite.name)
+    for key in wanted:
+        if not _complete(found, key, trials) and (stored := suite.stored(*key)):
+            found[key] = stored
+    return found
+
+
+def _made(
+    suite: Suite, wanted: Sequence[Key], trials: int, jobs: int, out: Path, say: Say
+) -> tuple[Found, Mapping[Key, str]]:
+    """Makes what the file lacks."""
+    mend(out)
+    found = read(out, suite.name)
+    failed: dict[Key, str] = {}
+    left = [key for key in wanted if not _complete(found, key, trials)]
+    if not left:
+        return found, failed
+    suite.prepare(list(dict.fromkeys(policy for policy, _ in left)), 1 + max(seed for _, seed in left))
+    say(f"suite {suite.name}: {len(left)} runs to make, {len(wanted) - len(left)} are in {out}")
+    ended = spread(partial(_make, suite, trials), left, jobs, say)
+    try:
+        for count, (key, run) in enumerate(ended, 1):
+            which = f"{count} of {len(left)}: {key[0]}, seed {key[1]}"
+            if isinstance(run, Failed):
+                failed[key] = str(run)
+                say(f"{which}: FAILED, {run}")
+            else:
+                append(out, run)
+                found[key] = run
+                say(f"{which}: {_told(run, trials)}")
+    except KeyboardInterrupt:
+        say(f"{sum(_complete(found, key, trials) for key in wanted)} of {len(wanted)} runs are in {out}; "
+            "the same command goes on")  # fmt: skip
+        raise
+    finally:
+        ended.close()  # ends the processes, now
+    return found, failed
+
+
+def _told(run: Run, trials: int) -> str:
+    """How a run ended, in one line."""
+    again = mean_of(run.final)
+    afresh = f", {again:.4f} measured again" if again is not None else ""
+    return (
+        f"{run.curve[trials - 1]:.4f} after {trials} trials{afresh}{f' ({run.ended})' if run.ended else ''}"
+    )
+
+
+def _make(suite: Suite, trials: int, key: Key, say: Say) -> Run:
+    return suite.run(*key, trials, say)
+
+
+def _complete(found: Found, key: Key, trials: int) -> bool:
+    return key in found and len(found[key].curve) >= trials
