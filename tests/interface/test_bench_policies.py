@@ -27,6 +27,7 @@ from autoresearch_rl.opening import create_study, database, open_notebook
 from autoresearch_rl.storage.lock import study_lock
 from autoresearch_rl.storage.storage import Storage
 from autoresearch_rl.target.script import Script
+from terminal import heeds_ctrl_c
 from test_kill_study import children, require_no_survivors
 from tiny import BIGRAM
 
@@ -205,6 +206,7 @@ def test_ctrl_c_ends_the_command_with_130(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "--policies", "random,greedy", "--seeds", "400", "--trials", "5", "--jobs", "2"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=heeds_ctrl_c,
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:

@@ -15,6 +15,7 @@ from autoresearch_rl.errors import StorageError
 from autoresearch_rl.interface.policy_bench.runs import Key, Run
 from autoresearch_rl.interface.policy_bench.workers import Failed, Say, spread
 from made_runs import made_run
+from terminal import heeds_ctrl_c
 
 
 def work(key: Key, say: Say) -> Run:
@@ -79,7 +80,7 @@ def begun(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     parent = subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": path}, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path}, start_new_session=True, preexec_fn=heeds_ctrl_c,
     )  # fmt: skip
     assert parent.stdout is not None
     return parent, [int(parent.stdout.readline().split()[-1]) for _ in range(2)]
