@@ -134,12 +134,12 @@ def _description(trial: Trial, metric: Metric) -> str:
     words = trial.what
     if trial.kind is TrialKind.REFERENCE:
         words = "measured again" if trial.number else "baseline"
+    if trial.confirms is not None:
+        words = f"confirm {trial.confirms}: {words}"
     if metric.mark:
         words = f"{metric.mark}: {words}"
     if "UNTRUSTED" in trial.sandbox:
         words = f"UNTRUSTED: {words}"
-    if trial.confirms is not None:
-        words = f"confirm {trial.confirms}: {words}"
     if _STATUS[trial.verdict] == "crash" and trial.reason:
         words += f" ({trial.verdict}: {trial.reason})"
     return " ".join("".join(c if c.isprintable() else " " for c in words).split())
