@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_rl.agent.evidence import SCORE_LIMIT
-from autoresearch_rl.agent.features import F_C, F_S, F_T
+from autoresearch_rl.agent.features import F_C, F_S
 from autoresearch_rl.agent.policy import ActorCritic, entropy, mixture_log_probs
 from autoresearch_rl.errors import ConfigurationError
 
@@ -20,7 +20,6 @@ def inputs(batch, k, seed=0):
     return (
         torch.rand(batch, k, F_C, generator=g) * 2 - 1,
         torch.rand(batch, F_S, generator=g) * 2 - 1,
-        torch.rand(batch, 6, F_T, generator=g) * 2 - 1,
         torch.ones(batch, k, dtype=torch.bool),
     )
 
@@ -57,8 +56,8 @@ def test_the_mixture_is_the_formula():
 
 
 def test_the_untrained_policy_is_that_of_the_score_with_its_floor_and_its_value_zero():
-    candidate, context, trials, mask = inputs(3, 16)
-    log_probs, value = ActorCritic(0.1, generator())(candidate, context, trials, mask)
+    candidate, context, mask = inputs(3, 16)
+    log_probs, value = ActorCritic(0.1, generator())(candidate, context, mask)
     odds = (SCORE_LIMIT * candidate[..., -1]).exp()
 
     torch.testing.assert_close(log_probs.exp(), 0.9 * odds / odds.sum(1, keepdim=True) + 0.1 / 16)
@@ -66,11 +65,11 @@ def test_the_untrained_policy_is_that_of_the_score_with_its_floor_and_its_value_
 
 
 def test_scores_follow_the_candidates_and_not_their_places():
-    candidate, context, trials, mask = inputs(1, 5)
+    candidate, context, mask = inputs(1, 5)
     order = torch.tensor([3, 0, 4, 1, 2])
     network = shaken()
-    log_probs, value = network(candidate, context, trials, mask)
-    permuted, same_value = network(candidate[:, order], context, trials, mask)
+    log_probs, value = network(candidate, context, mask)
+    permuted, same_value = network(candidate[:, order], context, mask)
 
     assert log_probs.std() > 0.1
     torch.testing.assert_close(permuted, log_probs[:, order])
@@ -78,14 +77,13 @@ def test_scores_follow_the_candidates_and_not_their_places():
 
 
 def test_padding_changes_nothing():
-    candidate, context, trials, mask = inputs(2, 5)
+    candidate, context, mask = inputs(2, 5)
     network = shaken()
-    log_probs, value = network(candidate, context, trials, mask)
+    log_probs, value = network(candidate, context, mask)
     noise = torch.full((2, 3, F_C), 7.0)
     padded, padded_value = network(
         torch.cat([candidate, noise], 1),
         context,
-        trials,
         torch.cat([mask, torch.zeros(2, 3, dtype=torch.bool)], 1),
     )
 
@@ -94,30 +92,12 @@ def test_padding_changes_nothing():
     torch.testing.assert_close(padded_value, value)
 
 
-@pytest.mark.parametrize("attention", [(), ("candidates",), ("trials",), ("candidates", "trials")])
-def test_what_is_attended_to_changes_the_scores_and_nothing_else_does(attention):
-    network = ActorCritic(0.0, generator(), attention)
-    with torch.no_grad():
-        network.actor.weight.add_(torch.randn(network.actor.weight.shape, generator=generator(1)))
-    candidate, context, trials, mask = inputs(1, 5)
-    trials[..., 0] = 1.0  # they are there
-    before, _ = network(candidate, context, trials, mask)
-    other, others = trials.clone(), candidate.clone()
-    other[:, 2, 1:] += 1.0
-    others[:, 4, :-1] += 1.0
-
-    by_trials = (network(candidate, context, other, mask)[0] - before).abs().max() > 1e-6
-    ratios = [lp[0, 0] - lp[0, 1] for lp in (before, network(others, context, trials, mask)[0])]
-    assert by_trials == ("trials" in attention)
-    assert ((ratios[0] - ratios[1]).abs() > 1e-5) == ("candidates" in attention)
-
-
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 def test_gradients_are_finite_where_slates_are_padded(epsilon):
-    candidate, context, trials, mask = inputs(4, 6)
+    candidate, context, mask = inputs(4, 6)
     mask[0, 1:] = False
     network = shaken(epsilon)
-    log_probs, value = network(candidate, context, trials, mask)
+    log_probs, value = network(candidate, context, mask)
     (entropy(log_probs).sum() + log_probs[:, 0].sum() + value.sum()).backward()
 
     gradients = {name: parameter.grad for name, parameter in network.named_parameters()}

@@ -9,13 +9,13 @@ from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from autoresearch_rl.agent.features import F_C, F_S, F_T
+from autoresearch_rl.agent.features import F_C, F_S
 from autoresearch_rl.agent.policy import ActorCritic, entropy
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, evaluate, explained_variance, gae, ppo_loss, update
 from autoresearch_rl.errors import ConfigurationError
 
 SEEDS = range(25)
-KEYS = ["candidate", "context", "trials", "mask"]
+KEYS = ["candidate", "context", "mask"]
 
 
 class LogProbs(torch.nn.Module):
@@ -23,13 +23,13 @@ class LogProbs(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, candidate, context, trials, mask):
-        return self.network(candidate, context, trials, mask)[0]
+    def forward(self, candidate, context, mask):
+        return self.network(candidate, context, mask)[0]
 
 
 class Value(LogProbs):
-    def forward(self, candidate, context, trials, mask):
-        return self.network(candidate, context, trials, mask)[1].unsqueeze(-1)
+    def forward(self, candidate, context, mask):
+        return self.network(candidate, context, mask)[1].unsqueeze(-1)
 
 
 def random_network(seed):
@@ -47,7 +47,6 @@ def random_batch(seed, size=24, k=16, dtype=torch.float64):
     return Batch(
         candidate=torch.randn(size, k, F_C, generator=g, dtype=dtype),
         context=torch.randn(size, F_S, generator=g, dtype=dtype),
-        trials=torch.randn(size, 6, F_T, generator=g, dtype=dtype),
         mask=torch.arange(k) < counts,
         action=(torch.rand(size, generator=g) * counts.squeeze(-1)).long(),
         log_prob=-2.0 + 0.5 * torch.randn(size, generator=g, dtype=dtype),
@@ -94,7 +93,6 @@ def torchrl_loss(network, batch, config):
             {
                 "candidate": batch.candidate,
                 "context": batch.context,
-                "trials": batch.trials,
                 "mask": batch.mask,
                 "action": batch.action,
                 "action_log_prob": batch.log_prob,

@@ -60,11 +60,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
 Finished = tuple[Path, subprocess.CompletedProcess[str]]
 
 
+def recorded(result: subprocess.CompletedProcess[str]) -> int:
+    """How many trials the study recorded: 2, or more if an edit led by noise and was measured again."""
+    found = re.match(r"stopped: trials \((\d+) trials recorded, the limit is 2\)\nbest ", result.stdout)
+    assert found, result.stdout
+    return int(found[1])
+
+
 def test_run_prints_progress_to_stderr_and_the_end_to_stdout(finished: Finished) -> None:
     home, result = finished
     assert result.returncode == 0, result.stderr
-    # An edit that led by noise is measured again at the end.
-    assert re.match(r"stopped: trials \(\d+ trials recorded, the limit is 2\)\nbest val_bpb ", result.stdout)
+    assert recorded(result) >= 2
     trials = [line for line in result.stderr.splitlines() if line.startswith("#")]
     assert len(trials) >= 5
     assert "\x1b" not in result.stderr, "no colours and no bars where there is no terminal"
@@ -72,11 +78,12 @@ def test_run_prints_progress_to_stderr_and_the_end_to_stdout(finished: Finished)
 
 
 def test_status_tells_where_the_time_goes(finished: Finished) -> None:
-    home, _ = finished
+    home, result = finished
     text = call("status", "--home", home).stdout
     assert "outside the budget a trial (median); by phase: start" in text
     facts = json.loads(call("status", "--study", "one", "--home", home, "--json").stdout)
-    assert (facts["trials"], facts["baseline_runs"], facts["running"]) == (2, 3, None)
+    assert (facts["trials"], facts["running"]) == (recorded(result), None)
+    assert facts["baseline_runs"] >= 3
     assert set(facts["median_seconds"]) == {"start", "run", "evaluate", "loop", "learn"}
     assert 0 < facts["median_outside_budget"] < 60
 
@@ -120,10 +127,10 @@ def test_best_opens_the_sealed_split_with_fresh_seeds(finished: Finished) -> Non
 
 
 def test_a_run_that_has_reached_its_limit_ends_at_once(finished: Finished) -> None:
-    home, _ = finished
+    home, first = finished
     result = call("run", "--study", "one", "--home", home, "--trials", 2)
     assert (result.returncode, result.stdout.split(" (")[0]) == (0, "stopped: trials")
-    assert re.search(r"going on after 2 trials \(\d+ runs\)", result.stderr)
+    assert re.search(rf"going on after {recorded(first)} trials \(\d+ runs\)", result.stderr)
 
 
 # --- evaluate

@@ -242,7 +242,7 @@ def test_the_clipped_surrogate_is_content_when_the_ratio_is_at_the_clip() -> Non
 
     def loss(ratio: float) -> float:
         empty = torch.zeros(1)
-        batch = Batch(*[empty] * 5, torch.zeros(1), torch.ones(1), empty, torch.ones(1), empty)
+        batch = Batch(*[empty] * 4, torch.zeros(1), torch.ones(1), empty, torch.ones(1), empty)
         return float(ppo_loss(torch.tensor([math.log(ratio)]), empty, empty, batch, config).policy_loss)
 
     assert loss(1.0) > loss(1.1) > loss(1 + clip)

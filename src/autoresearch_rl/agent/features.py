@@ -64,8 +64,6 @@ _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 BELIEFS = 5  # the last: `Evidence.score` / SCORE_LIMIT
 F_C = len(OPERATORS) + 1 + len(GENERATORS) + 4 + 4 * TALLY_FEATURES + len(WORDS) + BELIEFS
 F_S = 11
-F_KIND = len(OPERATORS) + 1 + len(GENERATORS) + 4
-F_T = 6 + F_KIND + len(WORDS)
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -77,12 +75,10 @@ class Observation:
     Attributes:
         candidate: float32 `[K, F_C]`.
         context: float32 `[F_S]`.
-        trials: float32 `[K_HISTORY, F_T]`, the latest first; rows without a trial are zero.
     """
 
     candidate: FloatArray
     context: FloatArray
-    trials: FloatArray
 
 
 def encode(evidence: Evidence, slate: Sequence[int]) -> Observation:
@@ -102,25 +98,7 @@ def encode(evidence: Evidence, slate: Sequence[int]) -> Observation:
     return Observation(
         np.hstack([known, _beliefs(evidence, slate)]).astype(np.float32),
         np.array(_context(evidence.state, evidence.memory, evidence.scale), dtype=np.float32),
-        _trials(evidence.memory.events),
     )
-
-
-def _trials(events: Sequence[Event]) -> FloatArray:
-    """The last trials: that there is one, how old, what became of it, what it was; `[K_HISTORY, F_T]`."""
-    rows = np.zeros((K_HISTORY, F_T), dtype=np.float32)
-    for age, event in enumerate(events[: -K_HISTORY - 1 : -1]):
-        rows[age] = [
-            1.0,
-            recency(age),
-            event.effect or 0.0,
-            float(event.led),
-            float(event.verdict in FAILURES),
-            float(event.verdict is Verdict.PRUNED),
-            *(_kind(event.candidate) if event.candidate else (0.0,) * F_KIND),
-            *_words([topic for topic, _, _ in event.parts]),
-        ]
-    return rows
 
 
 def _beliefs(evidence: Evidence, slate: Sequence[int]) -> FloatArray:

@@ -53,7 +53,6 @@ class Batch:
 
     candidate: Tensor  # [T, K, F_C]
     context: Tensor  # [T, F_S]
-    trials: Tensor  # [T, H, F_T]
     mask: Tensor  # bool [T, K]
     action: Tensor  # int64 [T], index into the slate
     log_prob: Tensor  # [T], of the action under the policy that the update starts from
@@ -63,9 +62,9 @@ class Batch:
     returns: Tensor  # [T]
 
     @property
-    def seen(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def seen(self) -> tuple[Tensor, Tensor, Tensor]:
         """What the network reads."""
-        return self.candidate, self.context, self.trials, self.mask
+        return self.candidate, self.context, self.mask
 
     def __getitem__(self, rows: Tensor) -> Batch:
         return Batch(*(getattr(self, f.name)[rows] for f in fields(self)))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autoresearch_rl.agent import checkpoint
 from autoresearch_rl.agent.evidence import Evidence, Reader
-from autoresearch_rl.agent.features import F_C, F_S, F_T, K_HISTORY, encode
+from autoresearch_rl.agent.features import F_C, F_S, encode
 from autoresearch_rl.agent.health import diversity
 from autoresearch_rl.agent.policy import ActorCritic, mixed
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
@@ -37,7 +37,6 @@ class Decision:
 
     candidate: Tensor  # float16 [K, F_C]
     context: Tensor  # float16 [F_S]
-    trials: Tensor  # float16 [H, F_T]
     mask: Tensor  # bool [K]
     action: int
     log_prob: float
@@ -167,7 +166,7 @@ class PPOAgent:
     def _batch(self) -> Batch:
         """The window with its advantages, normalised over the window."""
         w = _stack(self._window)
-        seen = (w["candidate"], w["context"], w["trials"], w["mask"])
+        seen = (w["candidate"], w["context"], w["mask"])
         with torch.no_grad():
             log_probs, value = self.network(*seen)
         before = log_probs.gather(-1, w["action"].unsqueeze(-1)).squeeze(-1)
@@ -205,11 +204,11 @@ class PPOAgent:
             raise ValueError(f"it is one of {metadata['agent']}")
         generator = torch.Generator()
         generator.set_state(tensors["torch_rng"])
-        network = ActorCritic(self.config.epsilon, torch.Generator(), self.network.attention)
-        network.load_state_dict(_under("network.", tensors))
+        network = ActorCritic(self.config.epsilon, torch.Generator())
+        network.load_state_dict(checkpoint.under("network.", tensors))
         optimizer = self._adam(network)
-        _load_adam(optimizer, _under("adam.", tensors))
-        window = deque(_unstack(_under("window.", tensors)), maxlen=self.config.window)
+        _load_adam(optimizer, checkpoint.under("adam.", tensors))
+        window = deque(_unstack(checkpoint.under("window.", tensors)), maxlen=self.config.window)
         rng, completed = rng_from_state(metadata["numpy_rng"]), int(metadata["completed"])
         self._generator, self.network, self._optimizer = generator, network, optimizer
         self._window, self._rng, self._completed, self._pending = window, rng, completed, {}
@@ -233,16 +232,15 @@ def from_scratch(seed: int, config: PPOConfig | None = None) -> PPOAgent:
     return PPOAgent(seed, network, config, name="ppo-from-scratch")
 
 
-def _padded(evidence: Evidence, slate: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Features `[K, F_C]` padded with zeros, context `[F_S]`, trials `[H, F_T]`, mask `[K]` of a slate.
+def _padded(evidence: Evidence, slate: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Features `[K, F_C]` padded with zeros, context `[F_S]`, mask `[K]` of a slate.
 
     In half precision, always: checkpoints keep the window of decisions.
     """
     seen = encode(evidence, slate)
     candidate = torch.zeros(SLATE, F_C, dtype=torch.float16)
     candidate[: len(slate)] = torch.from_numpy(seen.candidate)
-    context, trials = torch.from_numpy(seen.context).half(), torch.from_numpy(seen.trials).half()
-    return candidate, context, trials, torch.arange(SLATE) < len(slate)
+    return candidate, torch.from_numpy(seen.context).half(), torch.arange(SLATE) < len(slate)
 
 
 def _standardise(x: Tensor) -> Tensor:
@@ -258,9 +256,6 @@ def _stack(window: Sequence[Decision]) -> dict[str, Tensor]:
         if n
         else torch.zeros(0, SLATE, F_C, dtype=half),
         "context": torch.stack([d.context for d in window]) if n else torch.zeros(0, F_S, dtype=half),
-        "trials": torch.stack([d.trials for d in window])
-        if n
-        else torch.zeros(0, K_HISTORY, F_T, dtype=half),
         "mask": torch.stack([d.mask for d in window]) if n else torch.zeros(0, SLATE, dtype=torch.bool),
         "action": torch.tensor([d.action for d in window], dtype=torch.int64),
         "log_prob": torch.tensor([d.log_prob for d in window], dtype=torch.float32),
@@ -272,7 +267,7 @@ def _unstack(window: Mapping[str, Tensor]) -> list[Decision]:
     n = len(window["action"])
     for name, empty in _stack([]).items():
         _check(f"window.{name}", window[name], (n, *empty.shape[1:]), empty.dtype)
-    columns = (window["candidate"], window["context"], window["trials"], window["mask"])
+    columns = (window["candidate"], window["context"], window["mask"])
     scalars = (window["action"].tolist(), window["log_prob"].tolist(), window["reward"].tolist())
     return [Decision(*row) for row in zip(*columns, *scalars, strict=True)]
 
@@ -293,7 +288,3 @@ def _check(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype
     if tuple(tensor.shape) != shape or tensor.dtype != dtype:
         found = f"{tensor.dtype} {list(tensor.shape)}"
         raise ValueError(f"{name} should be {dtype} {list(shape)}, found {found}.")
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from autoresearch_rl.records import Candidate, State, Trial, TrialKind, Verdict
+from autoresearch_rl.records import State, Trial, TrialKind, Verdict
 
 LEADS = (Verdict.KEEP, Verdict.PROVISIONAL)
 FAILURES = (Verdict.CRASH, Verdict.TIMEOUT, Verdict.INVALID, Verdict.REJECTED)
@@ -23,7 +23,6 @@ TALLY_FEATURES = 7
 class Event:
     """One explored edit, reduced to what the tallies need."""
 
-    candidate: Candidate | None
     parts: tuple[tuple[str, str, int], ...]  # topic, operator, direction of each single edit
     led: bool
     verdict: Verdict
@@ -121,7 +120,6 @@ def remember(history: Sequence[Trial], scale: float) -> Memory:
 def _event(trial: Trial, led: bool, scale: float) -> Event:
     candidate, gain = trial.candidate, _effect(trial)
     return Event(
-        candidate=candidate,
         parts=tuple(
             (topic, single.operator, single.direction)
             for single in (candidate.singles if candidate else ())

@@ -157,9 +157,9 @@ class Pretraining:
                 f"{self.folder} holds a pretraining with other settings, {facts['plan']}: "
                 "choose another folder."
             )
-        self.network.load_state_dict(_under("network.", tensors))
+        self.network.load_state_dict(checkpoint.under("network.", tensors))
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("adam.", tensors).items():
+        for name, tensor in checkpoint.under("adam.", tensors).items():
             index, slot = name.split(".", 1)
             state.setdefault(int(index), {})[slot] = tensor
         groups = self._optimizer.state_dict()["param_groups"]
@@ -181,7 +181,7 @@ class Pretraining:
             tensors, _ = checkpoint.unpack(path.read_bytes())
         except OSError as error:
             raise StorageError(f"{path} is needed to go on: {error}") from error
-        return [Rollout(**_under(f"{index}.", tensors)) for index in range(self.plan.studies)]
+        return [Rollout(**checkpoint.under(f"{index}.", tensors)) for index in range(self.plan.studies)]
 
     def _write(self, name: str, data: bytes) -> None:
         """All of it or nothing, whatever happens meanwhile."""
@@ -191,7 +191,3 @@ class Pretraining:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.folder / name)
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -25,7 +25,7 @@ class Rollout:
     """The T decisions of a study, slates padded to K.
 
     Attributes:
-        candidate, context, trials, mask: what was seen, as the network reads it, `[T, ...]`.
+        candidate, context, mask: what was seen, as the network reads it, `[T, ...]`.
         action, log_prob: what was chosen, `[T]`.
         worth: true gain of each candidate of the slate over the leader, in ordinary effects, `[T, K]`.
         reward: by how much what is left to gain truly shrank until the next decision, as a logarithm, `[T]`.
@@ -34,7 +34,6 @@ class Rollout:
 
     candidate: Tensor
     context: Tensor
-    trials: Tensor
     mask: Tensor
     action: Tensor
     log_prob: Tensor
@@ -102,7 +101,6 @@ def play(network: ActorCritic, seed: int, repetition: int = 0) -> Rollout:
     return Rollout(
         candidate=torch.stack([d.candidate for d in made]),
         context=torch.stack([d.context for d in made]),
-        trials=torch.stack([d.trials for d in made]),
         mask=torch.stack([d.mask for d in made]),
         action=torch.tensor([d.action for d in made]),
         log_prob=torch.tensor([d.log_prob for d in made]),

@@ -12,7 +12,7 @@ from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
 from autoresearch_rl.pretraining.rollouts import Rollout, joined
 
 LARGEST = 6.0  # ordinary effects: beyond this, better is not better
-SEEN = ("candidate", "context", "trials", "mask")
+SEEN = ("candidate", "context", "mask")
 
 
 MINIBATCH = 256

@@ -20,7 +20,7 @@ from autoresearch_rl.simulation.response import Kind, Response, noise
 from autoresearch_rl.simulation.study import SimulatedStudy
 from autoresearch_rl.storage.faults import storing
 from autoresearch_rl.target.edits import apply, splices
-from autoresearch_rl.target.generators.compound import NAME, join
+from autoresearch_rl.target.generators.compound import NAME, integers, join
 from autoresearch_rl.target.normal import spliced
 from autoresearch_rl.target.script import Script
 from autoresearch_rl.target.space import full_space
@@ -64,7 +64,7 @@ class ReplayProblem:
             self._normals[script_id(result)] = normal or result
             if normal is None:
                 self._refused[result] = "does not parse"
-            elif not script.divisors.keep(_integers(script, edit)):
+            elif not script.divisors.keep(integers(script, edit.changes)):
                 self._refused[result] = "shape check: sizes do not divide each other"
             self._configs[result] = self._moved(self._configs[source], edit)
         return result
@@ -136,12 +136,6 @@ def replay(policy: str, seed: int, trials: int, poor: bool = False) -> Simulated
         ConfigurationError: no policy has that name.
     """
     return SimulatedStudy(ReplayProblem(poor), make_agent(policy, seed), seed).run(trials)
-
-
-def _integers(script: Script, edit: Edit) -> dict[str, int]:
-    """New values of sites that hold integers."""
-    sites = ((change, script.sites.get(change.site)) for change in edit.changes)
-    return {change.site: int(change.new) for change, site in sites if site and site.kind == "int"}
 
 
 @lru_cache(maxsize=1)

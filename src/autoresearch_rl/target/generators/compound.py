@@ -68,7 +68,7 @@ def join(script: Script, parts: Sequence[Candidate], generator: str, operator: s
     if any(after[0] < before[1] for before, after in pairwise(places)):
         return None
     changes = tuple(change for single in singles for change in single.edit.changes)
-    if not script.divisors.keep(_integers(script, changes)):
+    if not script.divisors.keep(integers(script, changes)):
         return None
     edit = Edit(changes)
     if any(change.site == TEXT for change in changes):
@@ -78,7 +78,7 @@ def join(script: Script, parts: Sequence[Candidate], generator: str, operator: s
     return Candidate(edit, generator, operator, 0, magnitude, "", odds, singles)
 
 
-def _integers(script: Script, changes: Sequence[Change]) -> dict[str, int]:
+def integers(script: Script, changes: Sequence[Change]) -> dict[str, int]:
     """The new values of sites that hold integers."""
     sites = ((change, script.sites.get(change.site)) for change in changes)
     return {change.site: int(change.new) for change, site in sites if site and site.kind == "int"}
