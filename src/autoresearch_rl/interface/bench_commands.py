@@ -101,6 +101,27 @@ def bench_edits(
     print_facts(facts, render_edits, as_json)
 
 
+@bench.command("agent")
+@click.option("--policy", default="ppo", show_default=True, help="By name.")
+@click.option(
+    "--candidates",
+    type=click.IntRange(min=28),
+    default=1000,
+    show_default=True,
+    help="To choose from, about.",
+)
+@click.option("--trials", type=click.IntRange(min=2), default=100, show_default=True, help="To play.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the problem and the policy.")
+@JSON
+def bench_agent(policy: str, candidates: int, trials: int, seed: int, as_json: bool) -> None:
+    """Measure what a policy costs per trial, and that one restored from a checkpoint goes on the same."""
+    from autoresearch_rl.interface.bench_agent import bench_agent as measure
+    from autoresearch_rl.interface.bench_agent import render_agent
+
+    facts = measure(policy, candidates, trials, seed)
+    print_facts(facts, render_agent, as_json)
+
+
 @bench.command("policies")
 @click.option(
     "--suite",
