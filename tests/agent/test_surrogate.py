@@ -1,12 +1,13 @@
 """The surrogate: equal to the textbook's formula, and of use."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from playing import make_candidate, make_state, make_trial
 
-from autoresearch_rl.agent.scripts import Scripts, moves
+from autoresearch_rl.agent.scripts import SHRINK, Scripts, measured_bpb, moves
 from autoresearch_rl.agent.surrogate import CLIP, SCALES, Surrogate
 from autoresearch_rl.records import Candidate, Edit, TrialKind, Verdict, script_id
 
@@ -107,6 +108,16 @@ def test_what_was_never_measured_tells_nothing() -> None:
     assert sd[0] > 0.0
     pruned = make_trial(1, candidate, Verdict.PRUNED, forecast=2.3, script="c" * 64)
     assert predicted([*trials(), pruned], candidate)[0][0] < -0.05
+
+
+def test_a_run_that_was_stopped_for_looking_bad_is_taken_for_somewhat_better() -> None:
+    stopped = make_trial(1, make_candidate(), Verdict.PRUNED, forecast=2.3, incumbent_bpb=2.0)
+    assert measured_bpb(stopped) == pytest.approx(2.0 + SHRINK * 0.3)
+    assert measured_bpb(replace(stopped, incumbent_bpb=None)) == 2.3
+    assert measured_bpb(replace(stopped, forecast=None)) is None
+    assert measured_bpb(make_trial(1, make_candidate(), Verdict.CRASH, forecast=2.3)) is None
+    ended = make_trial(1, make_candidate(), Verdict.DISCARD, forecast=2.3, val_bpb=2.1)
+    assert measured_bpb(ended) == 2.1, "an audited run has a measurement"
 
 
 def test_read_in_parts_or_at_once_it_says_the_same() -> None:

@@ -16,6 +16,7 @@ from autoresearch_rl.records import Candidate, Edit, Trial, Verdict
 
 SHARE = 0.8  # from here to one a number is taken for a momentum or the like; less may be a learning rate
 MOST_BPB = 1e6  # what is worse is a failure
+SHRINK = 0.7  # of the loss that was foreseen of a run that was pruned, what is true on average
 
 Config = Mapping[str, str]
 """Values by place, where they are not the baseline's."""
@@ -51,6 +52,18 @@ def moves(edit: Edit, candidate: Candidate | None = None) -> tuple[Move, ...]:
     if candidate:
         return tuple(found)
     return tuple(Move(change.site, change.old, change.new) for change in edit.changes)
+
+
+def measured_bpb(trial: Trial) -> float | None:
+    """What a run measured; of one that was pruned, what it would most likely have. None for all others.
+
+    Runs are stopped for looking bad, so on average they are better than they look.
+    """
+    if trial.verdict is not Verdict.PRUNED:
+        return trial.val_bpb if trial.verdict.evaluated else None
+    if trial.forecast is None or trial.incumbent_bpb is None:
+        return trial.forecast
+    return trial.incumbent_bpb + SHRINK * (trial.forecast - trial.incumbent_bpb)
 
 
 class Scripts:
@@ -93,11 +106,10 @@ class Scripts:
         for move in moves(trial.edit, trial.candidate):
             self.defaults.setdefault(move.place, move.old)
         self._configs.setdefault(trial.script, self.after(trial.parent, trial.edit, trial.candidate))
-        pruned = trial.verdict is Verdict.PRUNED
-        bpb = trial.forecast if pruned else trial.val_bpb if trial.verdict.evaluated else None
+        bpb, foreseen = measured_bpb(trial), trial.verdict is Verdict.PRUNED
         if bpb is not None and abs(bpb) < MOST_BPB:
             start = bpb if trial.incumbent_bpb is None else trial.incumbent_bpb
-            self.measured.append(Measurement(self.config(trial.script), bpb, start, pruned, trial.segment))
+            self.measured.append(Measurement(self.config(trial.script), bpb, start, foreseen, trial.segment))
         else:
             self.failed.append(self.config(trial.script))
 

@@ -28,7 +28,7 @@ CLIP = 6.0  # ordinary effects: a larger loss says no more than one of this size
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of an effect's deviation, in ordinary effects; the likelihood decides
 FAR = 1000.0  # ordinary effects: no script is further from the baseline
 NOWHERE = 0  # a column in which all points are the baseline
-FORECAST_ERROR = 0.5  # ordinary effects: deviation of the forecast of a run that was pruned
+FORECAST_ERROR = 0.8  # ordinary effects: deviation of the forecast of a run that was pruned
 
 Array = npt.NDArray[np.float64]
 

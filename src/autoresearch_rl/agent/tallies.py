@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from autoresearch_rl.agent.scripts import measured_bpb
 from autoresearch_rl.records import State, Trial, TrialKind, Verdict
 
 LEADS = (Verdict.KEEP, Verdict.PROVISIONAL)
@@ -134,14 +135,13 @@ def _event(trial: Trial, led: bool, scale: float) -> Event:
 def _effect(trial: Trial) -> float | None:
     """The gain of an explored edit, bits per byte, or None where nothing was measured.
 
-    For a pruned one it is the forecast's: a loss that was worth stopping is worth remembering.
+    For a pruned one it is what was foreseen: a loss that was worth stopping is worth remembering.
     """
-    if trial.kind is not TrialKind.EXPLORE:
+    bpb = measured_bpb(trial) if trial.kind is TrialKind.EXPLORE else None
+    if bpb is None or trial.incumbent_bpb is None:
         return None
-    gain = trial.gain if trial.verdict.evaluated else None
-    if trial.verdict is Verdict.PRUNED and trial.forecast is not None and trial.incumbent_bpb is not None:
-        gain = trial.incumbent_bpb - trial.forecast
-    return gain if gain is not None and math.isfinite(gain) else None
+    gain = trial.incumbent_bpb - bpb
+    return gain if math.isfinite(gain) else None
 
 
 def gain_scale(state: State) -> float:

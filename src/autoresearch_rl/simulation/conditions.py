@@ -15,8 +15,8 @@ class Conditions:
         uneven: noise is larger for some scripts than for others, and for what is worse than the baseline.
         flaky: share of the runs that fail for no reason.
         pruned: share of the runs that look hopeless that are stopped; 0 never.
-        clearly: standard errors by which a run has to look worse than the leader to look hopeless.
-        roughness: error of a forecast, as a share of the true difference to the leader, beside the noise.
+        blur: standard error of a forecast, in ordinary gains or losses of the study.
+        clearly: of these, by how many a run has to look worse than the leader to look hopeless.
         warm_up: measured edits before anything is stopped.
         compounds: random sets of edits among the candidates of a state.
         retried: the best measured edits that are offered again, on other scripts.
@@ -30,10 +30,10 @@ class Conditions:
     heavy_tails: bool = False
     uneven: bool = False
     flaky: float = 0.0
-    pruned: float = 0.85
-    clearly: float = 4.0
-    roughness: float = 0.0
-    warm_up: int = 0
+    pruned: float = 0.9
+    blur: float = 1.0
+    clearly: float = 0.4
+    warm_up: int = 5
     compounds: int = 48
     retried: int = 24
     merged: int = 0
@@ -51,9 +51,8 @@ def draw_conditions(dice: random.Random) -> Conditions:
         uneven=dice.random() < 0.3,
         flaky=dice.choice((0.0, 0.0, 0.01, 0.03)),
         pruned=0.9 if dice.random() < 0.7 else 0.0,
-        clearly=1.5,
-        roughness=dice.uniform(0.15, 0.6),
-        warm_up=5,
+        blur=dice.uniform(0.4, 1.4),
+        clearly=dice.uniform(0.2, 0.8),
         compounds=dice.choice((0, 24, 48, 48)),
         retried=24 if recombines else 0,
         merged=8 if recombines else 0,

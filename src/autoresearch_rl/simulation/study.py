@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -218,9 +219,8 @@ class SimulatedStudy:
         if truth is None or (flaky and self._dice.random() < flaky):
             return self._trial(proposal, Verdict.CRASH, "crashes", None, 0.1)
         bpb = truth + self._noise(proposal.script, truth)
-        foreseen = self._hopeless(truth, bpb) if proposal.kind is TrialKind.EXPLORE else None
+        foreseen = self._hopeless(bpb) if proposal.kind is TrialKind.EXPLORE else None
         if foreseen is not None and self._dice.random() < self.conditions.pruned:
-            foreseen += self._dice.gauss(0.0, 2.0 * self.problem.sigma)
             seconds = self._dice.uniform(0.3, 0.6)
             return self._trial(proposal, Verdict.PRUNED, "hopeless", None, seconds, foreseen)
         verdict, reason = judge(self.ledger, proposal.script, proposal.parent, bpb)
@@ -238,14 +238,15 @@ class SimulatedStudy:
             sd /= math.sqrt(2.0 * dice.gammavariate(2.0, 2.0) / 4.0)
         return dice.gauss(0.0, sd)
 
-    def _hopeless(self, truth: float, bpb: float) -> float | None:
-        """What is foreseen of a run that measures `bpb`, if that is clearly worse than the leader."""
+    def _hopeless(self, bpb: float) -> float | None:
+        """What is foreseen of a run that will measure `bpb`, if that looks worse than the leader."""
         leader, conditions = self.ledger.mean(self.ledger.leader), self.conditions
-        if leader is None or not conditions.pruned or len(self._measured) < conditions.warm_up:
+        gains = [abs(gain) for gain, _, _ in self._measured]
+        if leader is None or not conditions.pruned or len(gains) < max(1, conditions.warm_up):
             return None
-        error = conditions.roughness * abs(truth - leader)
-        foreseen = self._dice.gauss(bpb, error) if error else bpb
-        return foreseen if foreseen > leader + conditions.clearly * (error + self.problem.sigma) else None
+        error = conditions.blur * max(self.problem.sigma, statistics.median(gains))
+        foreseen = self._dice.gauss(bpb, error)
+        return foreseen if foreseen > leader + conditions.clearly * error else None
 
     def _trial(
         self,
