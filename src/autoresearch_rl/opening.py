@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from autoresearch_rl.agent.agents import make_agent
+from autoresearch_rl.agent.agents import make_agent, policy_name
 from autoresearch_rl.environment.environment import Environment, open_environment
 from autoresearch_rl.environment.frozen import require_same
 from autoresearch_rl.environment.task import Task, load_task
@@ -55,7 +55,8 @@ def create_study(
         task: a shipped task or a task folder; `stdlib` when nothing is said.
         name: of the study; the task's name when nothing is said.
         home: folder of all studies.
-        policy: who chooses the edits, one of `agents.POLICIES`; `ppo` when nothing is said.
+        policy: who chooses the edits, one of `agents.POLICIES` or the file of a prior that `pretrain`
+            wrote; `ppo` when nothing is said.
         seed: of the study; the seeds of its trials follow from it.
         budget: training seconds of a trial, in place of the task's.
         forecast: how hopeless runs are foreseen and stopped: `ensemble`, `paper` (its plain power law), or
@@ -75,6 +76,7 @@ def create_study(
     """
     home, stack = Path(home), ExitStack()
     with stack:
+        policy = policy and policy_name(policy)
         name = check_study_name(name or Path(task or "stdlib").absolute().name)  # `.` has a name, too
         if not (home / name).exists():  # a slip of the pen leaves no folder behind
             load_task(task or DEFAULTS["task"], budget)

@@ -6,6 +6,7 @@ Nothing here imports torch or Optuna; the modules of the agents that need them d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -117,12 +118,28 @@ POLICIES: Mapping[str, Callable[[int], Agent]] = MappingProxyType(
 )
 
 
+PRIOR_SUFFIX = ".safetensors"
+"""A policy may also be the file of a prior that `pretrain` wrote: the agent `ppo` that starts from it."""
+
+
 def make_agent(name: str, seed: int) -> Agent:
-    """The agent called `name`, from scratch.
+    """The agent called `name`, or `ppo` from the prior in the file `name`, as it begins.
 
     Raises:
-        ConfigurationError: No agent has that name.
+        ConfigurationError: No agent has that name, or no prior is in the file.
     """
-    if name not in POLICIES:
-        raise ConfigurationError(f"no policy is called {name!r}; choose one of: {', '.join(POLICIES)}.")
-    return POLICIES[name](seed)
+    if name in POLICIES:
+        return POLICIES[name](seed)
+    if name.endswith(PRIOR_SUFFIX):
+        from autoresearch_rl.agent.ppo_agent import from_prior
+
+        return from_prior(Path(name), seed)
+    raise ConfigurationError(
+        f"no policy is called {name!r}; choose one of: {', '.join(POLICIES)}, "
+        f"or the file of a prior (NAME{PRIOR_SUFFIX})."
+    )
+
+
+def policy_name(given: str) -> str:
+    """The name of a policy as it is recorded: that of a file by its full path."""
+    return str(Path(given).resolve()) if given.endswith(PRIOR_SUFFIX) else given

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +22,7 @@ from autoresearch_rl.agent.health import diversity
 from autoresearch_rl.agent.policy import ActorCritic, mixed
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
 from autoresearch_rl.agent.proposals import compose
-from autoresearch_rl.agent.shipped import load_prior
+from autoresearch_rl.agent.shipped import load_prior, network_of, read_prior
 from autoresearch_rl.agent.slate import draw_slate, require_some, rng_from_state
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.records import Candidate, State, Trial
@@ -223,6 +225,23 @@ def pretrained(seed: int, *, online: bool = True) -> PPOAgent:
     config = PPOConfig()
     name = "ppo" if online else "ppo-no-online"
     return PPOAgent(seed, load_prior(config.epsilon), config, online=online, name=name)
+
+
+def from_prior(path: Path, seed: int) -> PPOAgent:
+    """The agent that starts from a prior in a file, and goes on learning.
+
+    Its checkpoints belong to this prior: with the file changed, they are refused.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is no prior of this version.
+    """
+    config, data = PPOConfig(), read_prior(path)
+    try:
+        network, _ = network_of(data, config.epsilon)
+    except StorageError as error:
+        raise ConfigurationError(f"{path} is no prior that `pretrain` wrote: {error}") from error
+    name = f"ppo from {hashlib.sha256(data).hexdigest()[:16]}"
+    return PPOAgent(seed, network, config, name=name)
 
 
 def from_scratch(seed: int, config: PPOConfig | None = None) -> PPOAgent:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from autoresearch_rl.agent import checkpoint
 from autoresearch_rl.agent.policy import ActorCritic
-from autoresearch_rl.errors import StorageError
+from autoresearch_rl.errors import ConfigurationError, StorageError
 
 PRIOR = "prior.safetensors"
+MOST_BYTES = 1_000_000  # a prior has less than 100,000
 
 
 def load_prior(epsilon: float) -> ActorCritic:
@@ -25,6 +27,24 @@ def load_prior(epsilon: float) -> ActorCritic:
         StorageError: the package's file is damaged, or of another version.
     """
     return network_of((files("autoresearch_rl.agent") / PRIOR).read_bytes(), epsilon)[0]
+
+
+def read_prior(path: Path) -> bytes:
+    """What `pretrain` wrote to a file, not yet looked at.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is far too large.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"expected a prior at {path}, which `pretrain --out` writes: {error.strerror}"
+        ) from error
+    if len(data) > MOST_BYTES:
+        raise ConfigurationError(f"{path} is no prior: it has more than {MOST_BYTES:,} bytes")
+    return data
 
 
 def network_of(data: bytes, epsilon: float) -> tuple[ActorCritic, Mapping[str, Any]]:

@@ -133,7 +133,7 @@ def bench_agent(policy: str, candidates: int, trials: int, seed: int, as_json: b
 )
 @click.option(
     "--policies", default="ppo,greedy,improvement,thompson,tpe,cmaes,random", show_default=True,
-    help="By name, with commas; the others are compared with the first.",
+    help="Names or files of priors, with commas; the others are compared with the first.",
 )  # fmt: skip
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=8, show_default=True, help="Runs of each policy, in pairs."

@@ -45,7 +45,10 @@ def cli() -> None:
 @click.argument("task", required=False)
 @click.option("--study", "name", help="Name of the study; the task's name when left out.")
 @HOME
-@click.option("--policy", help=f"Who chooses the edits, ppo when left out: {', '.join(POLICIES)}.")
+@click.option(
+    "--policy",
+    help=f"Who chooses the edits, ppo when left out: {', '.join(POLICIES)}, or the file of a prior.",
+)
 @click.option("--seed", type=SEED, help="Seed of the study; 0 when left out.")
 @BUDGET
 @click.option(

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoresearch_rl.agent.agents import make_agent
+from autoresearch_rl.agent.agents import make_agent, policy_name
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.interface.policy_bench.comparison import compare, mean_of
 from autoresearch_rl.interface.policy_bench.drawing import draw_policies
@@ -36,7 +36,7 @@ def bench_policies(
 
     Args:
         suite: what the policies are run on.
-        policies: by name; the others are compared with the first.
+        policies: by name, or files of priors; the others are compared with the first.
         seeds: runs of each policy.
         trials: of each run, reference runs not counted.
         jobs: runs at the same time, each in its own process.
@@ -49,7 +49,7 @@ def bench_policies(
         ConfigurationError: a policy is unknown, `out` holds something else, or there is nothing to report.
         StorageError: a file cannot be written.
     """
-    policies = list(dict.fromkeys(policies))
+    policies = list(dict.fromkeys(map(policy_name, policies)))
     for policy in policies:
         make_agent(policy, 0)
     for path in filter(None, (out, picture)):

@@ -50,7 +50,7 @@ class RealSuite:
 
     def study_name(self, policy: str, seed: int) -> str:
         """Of the study that is this run."""
-        return f"{self.name}-{policy}-{seed}"
+        return f"{self.name}-{Path(policy).stem}-{seed}"
 
     def prepare(self, policies: Sequence[str], seeds: int) -> None:
         """Makes the poor task, and looks whether the studies that are there are the ones that are meant.

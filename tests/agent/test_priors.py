@@ -1,0 +1,71 @@
+"""A prior of one's own: a policy by the name of its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from playing import make_candidate, make_state
+
+from autoresearch_rl.agent.agents import make_agent, policy_name
+from autoresearch_rl.agent.policy import ActorCritic
+from autoresearch_rl.agent.shipped import MOST_BYTES, pack_prior
+from autoresearch_rl.errors import ConfigurationError, StorageError
+
+
+NAMES = ("LEARNING_RATE", "WIDTH", "DEPTH", "DROPOUT", "INIT_STD", "WARMUP")  # words that policies know
+
+
+def written(path: Path, seed: int) -> str:
+    network = ActorCritic(0.05, torch.Generator().manual_seed(seed))
+    torch.nn.init.normal_(network.actor.weight, generator=torch.Generator().manual_seed(seed))
+    path.write_bytes(pack_prior(network, {"made": "by a test"}))
+    return str(path)
+
+
+def choices(policy: str) -> list[str]:
+    agent = make_agent(policy, 0)
+    state = make_state(candidates=[make_candidate(f"{name}_{i}") for name in NAMES for i in range(5)])
+    return [agent.propose(state).edit.changes[0].site for _ in range(12)]
+
+
+def test_a_prior_in_a_file_decides(tmp_path: Path) -> None:
+    one, other = written(tmp_path / "one.safetensors", 1), written(tmp_path / "other.safetensors", 2)
+    assert choices(one) == choices(one)
+    assert len({tuple(choices(policy)) for policy in (one, other, "ppo")}) == 3
+
+
+def test_its_checkpoints_belong_to_this_prior(tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    data = make_agent(written(path, 1), 0).checkpoint()
+    make_agent(str(path), 0).restore(data)
+    changed = make_agent(written(path, 2), 0)
+    with pytest.raises(StorageError, match="it is one of ppo from "):
+        changed.restore(data)
+    with pytest.raises(StorageError, match="it is one of ppo from "):
+        make_agent("ppo", 0).restore(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"^expected a prior at .*mine.safetensors, which `pretrain --out` writes: No such file"),
+        (b"", r"mine.safetensors is no prior that `pretrain` wrote: "),
+        (b"x" * 200, r"mine.safetensors is no prior that `pretrain` wrote: "),
+        (b"x" * (MOST_BYTES + 1), r"mine.safetensors is no prior: it has more than 1,000,000 bytes"),
+    ],
+)
+def test_what_is_no_prior_is_one_clear_line(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "mine.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        make_agent(str(path), 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_recorded_by_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert policy_name("mine.safetensors") == str(tmp_path.resolve() / "mine.safetensors")
+    assert policy_name("ppo") == "ppo"
