@@ -13,7 +13,6 @@ from autoresearch_rl.agent.policy import ActorCritic
 from autoresearch_rl.agent.shipped import MOST_BYTES, pack_prior
 from autoresearch_rl.errors import ConfigurationError, StorageError
 
-
 NAMES = ("LEARNING_RATE", "WIDTH", "DEPTH", "DROPOUT", "INIT_STD", "WARMUP")  # words that policies know
 
 

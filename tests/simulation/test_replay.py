@@ -11,8 +11,8 @@ from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.interface.policy_bench.suites import SUITES
 from autoresearch_rl.records import Change, Edit, Trial, Verdict
 from autoresearch_rl.simulation.recorded import BASELINE, POOR, RealTrials, read_trials, write_trials
-from autoresearch_rl.simulation.replay import ReplayProblem, replay
-from autoresearch_rl.simulation.response import DRAWS, Response, Unknown, depth, height, noise
+from autoresearch_rl.simulation.replay import ReplayProblem, replay, shipped_problem
+from autoresearch_rl.simulation.response import DRAWS, Response, Unknown, noise
 from autoresearch_rl.simulation.study import SimulatedStudy
 from autoresearch_rl.simulation.validate import fit, held_out
 from autoresearch_rl.target.script import Script
@@ -94,18 +94,20 @@ def test_what_was_foretold_of_shuffled_trials_is_worthless(real: RealTrials) -> 
 def test_the_poor_start_is_worse_and_noise_is_what_repeated_runs_show(
     real: RealTrials, response: Response
 ) -> None:
-    problem = ReplayProblem(poor=True)
+    problem = shipped_problem(poor=True)
     baseline, poor = response.bpb({}, {}), response.bpb(problem.config(problem.baseline), {})
     assert baseline is not None
     assert poor is not None
     assert 3.4 < baseline < 3.9 < 6.0 < poor < 6.8
-    assert 0.01 < noise(real, BASELINE) < 0.06
-    assert 0.01 < noise(real, POOR) < 0.1
+    assert 0.01 < noise(real.begun(BASELINE)) < 0.06
+    assert 0.01 < noise(real.begun(POOR)) < 0.1
 
 
-def test_heights_and_depths_are_inverse() -> None:
-    assert [depth(height(bpb)) for bpb in (2.5, 3.7, 7.9)] == pytest.approx([2.5, 3.7, 7.9])
-    assert depth(math.inf) == depth(height(50.0)) == 8.0
+def test_heights_and_depths_are_inverse(response: Response) -> None:
+    scale = response.scale
+    assert [scale.depth(scale.height(bpb)) for bpb in (2.5, 3.7, 7.9)] == pytest.approx([2.5, 3.7, 7.9])
+    assert scale.depth(math.inf) == scale.depth(scale.height(50.0)) == 8.0
+    assert scale.depth(scale.height(0.1)) > scale.floor, "nothing is below the floor"
 
 
 def test_what_was_never_tried_rarely_helps(real: RealTrials, response: Response) -> None:
@@ -115,11 +117,11 @@ def test_what_was_never_tried_rarely_helps(real: RealTrials, response: Response)
     effects = [response.extra({place: "on"}, kinds) for place in places]
     assert effects == [response.extra({place: "on"}, kinds) for place in places]
     helps = sum(effect < -0.03 for effect in effects) / len(effects)
-    known = Unknown(real.half(True), 0)._effects["recipes", ""]
+    known = Unknown(real.half(True), 0, response.scale)._effects["recipes", ""]
     share = sum(effect < -0.03 for effect in known) / len(known)
     assert helps < max(0.05, 2.0 * share**DRAWS)
     assert sorted(effects)[len(effects) // 2] > sorted(known)[len(known) // 2]
-    other = Unknown(real.half(True), 1)
+    other = Unknown(real.half(True), 1, response.scale)
     assert effects != [other.effect(place, "", ("recipes", "")) for place in places]
 
 
@@ -149,7 +151,7 @@ def test_candidates_are_real_edits_and_each_has_a_truth(studied: SimulatedStudy)
 
 
 def test_there_and_back_is_the_same_script() -> None:
-    problem = ReplayProblem()
+    problem = shipped_problem()
     there = changed(problem, WIDTH="128")
     assert problem.config(there) == {"WIDTH": "128"}
     assert problem.apply(there, Edit((Change("WIDTH", "128", "64"),))) == problem.baseline
@@ -173,7 +175,7 @@ def test_sizes_that_do_not_fit_are_refused_and_cost_no_trial() -> None:
             return {}
 
     agent = Clumsy()
-    study = SimulatedStudy(ReplayProblem(), agent, 0).run(1)
+    study = SimulatedStudy(shipped_problem(), agent, 0).run(1)
     assert agent.told[0].verdict is Verdict.REJECTED
     assert agent.told[1].verdict is not Verdict.REJECTED
     assert sum(t.counts for t in study.trials) == 1
@@ -214,7 +216,7 @@ def test_an_agent_that_knows_finds_more_than_one_that_draws(studied: SimulatedSt
         def learn(self, trial):
             return {}
 
-    problem = ReplayProblem()
+    problem = shipped_problem()
     study = SimulatedStudy(problem, Knowing(), 0).run(5)
     assert studied.best() > study.best() + 0.2
 

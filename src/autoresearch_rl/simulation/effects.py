@@ -1,7 +1,7 @@
 """`python -m autoresearch_rl.simulation.effects`: what edits do in real trials, and in made problems.
 
 An effect is the change of the logarithm of what is left to gain, so that early and late trials compare: of
-real trials, what a script has above `response.FLOOR`; of made ones, what it has above their own floor.
+real trials, what a script has above the floor of `response.Scale`; of made ones, above their own floor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from autoresearch_rl.errors import AutoResearchError
 from autoresearch_rl.records import Trial, TrialKind, Verdict
 from autoresearch_rl.simulation.problem import MadeProblem
 from autoresearch_rl.simulation.recorded import SHIPPED, RealTrials, read_trials
-from autoresearch_rl.simulation.response import FLOOR, noise
+from autoresearch_rl.simulation.response import Scale, noise
 from autoresearch_rl.simulation.study import SimulatedStudy
 
 FAR = 3.0  # effects are cut there: a run that learns nothing
@@ -77,12 +77,13 @@ def _middle(values: list[float]) -> tuple[float, float]:
 
 def real_effects(real: RealTrials) -> Iterator[Effect]:
     """Of the edits of real studies, those that agents chose; a compound one counts as one."""
-    sigmas = {start: noise(real, start) for start in {trial.start for trial in real.trials}}
+    sigmas = {start: noise(real.begun(start)) for start in {trial.start for trial in real.trials}}
+    floor = Scale.of(real).floor
     for trial in real.trials:
         if trial.kind is TrialKind.EXPLORE and trial.parts and trial.leader is not None:
-            part, left = trial.parts[0], trial.leader - FLOOR
+            part, left = trial.parts[0], trial.leader - floor
             name = _name(trial.generator, part.operator, part.magnitude)
-            gain = None if trial.value is None else _log_ratio(left, trial.value - FLOOR)
+            gain = None if trial.value is None else _log_ratio(left, trial.value - floor)
             yield Effect(name, gain, math.sqrt(1.5) * sigmas[trial.start] / left, trial.start)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,9 +96,11 @@ class RealTrials:
 
         Odd ones are for the replay suite alone; what is tuned or pretrained may see only even ones.
         """
-        return RealTrials(
-            self.task, self.defaults, tuple(trial for trial in self.trials if trial.seed % 2 == odd)
-        )
+        return replace(self, trials=tuple(trial for trial in self.trials if trial.seed % 2 == odd))
+
+    def begun(self, start: str) -> RealTrials:
+        """Those of studies that began there."""
+        return replace(self, trials=tuple(trial for trial in self.trials if trial.start == start))
 
     @property
     def studies(self) -> dict[str, list[Recorded]]:

@@ -7,15 +7,17 @@ surrogate is a model: it knows no more of a script than which places differ from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 from autoresearch_rl.agent.agents import make_agent
 from autoresearch_rl.agent.scripts import Config, Move, moves
-from autoresearch_rl.environment.task import load_task
+from autoresearch_rl.environment.task import Task, load_task
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Candidate, Change, Edit, Trial, script_id
-from autoresearch_rl.simulation.recorded import BASELINE, POOR, read_trials
+from autoresearch_rl.simulation.recorded import BASELINE, POOR, RealTrials, read_trials
 from autoresearch_rl.simulation.response import Kind, Response, noise
 from autoresearch_rl.simulation.study import SimulatedStudy
 from autoresearch_rl.storage.faults import storing
@@ -25,22 +27,48 @@ from autoresearch_rl.target.normal import spliced
 from autoresearch_rl.target.script import Script
 from autoresearch_rl.target.space import full_space
 
+NO_CHANGE: Config = MappingProxyType({})
 
-class ReplayProblem:
-    """The micro task, with a surrogate in the place of its training. For one study.
 
-    Args:
-        poor: begin with the script that the poor studies began with, not with the task's own.
-        response: what scripts measure; fitted to the shipped trials of odd seeds unless given.
+@dataclass(frozen=True, slots=True)
+class Landscape:
+    """A task whose training is foretold: what its replays have in common.
+
+    Attributes:
+        task: brings the limits that candidates have to keep.
+        source: its own script.
+        response: what scripts measure.
     """
 
-    def __init__(self, poor: bool = False, response: Response | None = None) -> None:
-        self._response = response or _shipped_response()
-        source, self._places = _literals()
-        start = _poor_start() if poor else {}
-        self.baseline = _changed(source, start)
-        self.sigma = noise(read_trials().half(True), POOR if poor else BASELINE)
-        self._space = full_space()
+    task: Task
+    source: str
+    response: Response
+
+    @classmethod
+    def of(cls, task: Task, real: RealTrials) -> Landscape:
+        """From trials of the task.
+
+        Raises:
+            StorageError: its script cannot be read.
+        """
+        with storing(task.baseline):
+            return cls(task, task.baseline.read_text(encoding="utf-8"), Response(real))
+
+
+class ReplayProblem:
+    """A task with a surrogate in the place of its training. For one study.
+
+    Args:
+        landscape: the task.
+        sigma: standard deviation of one measurement, bits per byte.
+        start: where the script that the study begins with differs from the task's own.
+    """
+
+    def __init__(self, landscape: Landscape, sigma: float, start: Config = NO_CHANGE) -> None:
+        self._response, self.sigma = landscape.response, sigma
+        self._places = {name: site.code for name, site in Script(landscape.source).sites.items()}
+        self.baseline = _changed(landscape.source, start)
+        self._space = full_space(landscape.task.device, landscape.task.script_bytes)
         self.shares = self._space.shares()
         self._configs: dict[str, Config] = {self.baseline: start}
         self._normals = {script_id(self.baseline): Script(self.baseline).normal.id}
@@ -129,34 +157,36 @@ class ReplayProblem:
         return joined
 
 
+def shipped_problem(poor: bool = False) -> ReplayProblem:
+    """The micro task, foretold from the shipped trials of odd seeds.
+
+    Args:
+        poor: begin with the script that the poor studies began with, not with the task's own.
+
+    Raises:
+        ConfigurationError, StorageError: the shipped trials are damaged, or cannot be read.
+    """
+    real = read_trials().half(True).begun(POOR if poor else BASELINE)
+    # The reference that was measured first is the script that a study began with.
+    return ReplayProblem(_shipped_landscape(), noise(real), real.trials[0].config if poor else NO_CHANGE)
+
+
+@lru_cache(maxsize=1)
+def _shipped_landscape() -> Landscape:
+    real = read_trials()
+    return Landscape.of(load_task(real.task), real.half(True))
+
+
 def replay(policy: str, seed: int, trials: int, poor: bool = False) -> SimulatedStudy:
     """A replayed study of a policy; the seed is that of its noise and its agent.
 
     Raises:
         ConfigurationError: no policy has that name.
     """
-    return SimulatedStudy(ReplayProblem(poor), make_agent(policy, seed), seed).run(trials)
+    return SimulatedStudy(shipped_problem(poor), make_agent(policy, seed), seed).run(trials)
 
 
-@lru_cache(maxsize=1)
-def _shipped_response() -> Response:
-    return Response(read_trials().half(True))
-
-
-def _literals() -> tuple[str, dict[str, str]]:
-    """The task's script, and the values of its places."""
-    path = load_task(read_trials().task).baseline
-    with storing(path):
-        source = path.read_text(encoding="utf-8")
-    return source, {name: site.code for name, site in Script(source).sites.items()}
-
-
-def _poor_start() -> Mapping[str, str]:
-    """What the poor studies began with: the reference that was measured first."""
-    return next(trial.config for trial in read_trials().trials if trial.start == POOR)
-
-
-def _changed(source: str, values: Mapping[str, str]) -> str:
+def _changed(source: str, values: Config) -> str:
     script = Script(source)
     changes = (Change(place, script.sites[place].code, text) for place, text in values.items())
     return apply(script, Edit(tuple(changes))).source if values else source

@@ -1,8 +1,8 @@
 """What scripts would measure that nobody has run: a surrogate fitted to real trials, for the replay suite.
 
-The logarithm of what a script has above `FLOOR` is a ridge regression on places (numbers with a kink at the
-baseline) plus boosted trees on what that leaves. Places that no trial has touched get an effect drawn from
-those of their kind, the worse of two draws: what is unknown never looks like a discovery.
+The logarithm of what a script has above a floor (`Scale`) is a ridge regression on places (numbers with a
+kink at the baseline) plus boosted trees on what that leaves. Places that no trial has touched get an effect
+drawn from those of their kind, the worse of two draws: what is unknown never looks like a discovery.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from autoresearch_rl.simulation.design import Array, Design
 from autoresearch_rl.simulation.recorded import RealTrials, Recorded
 from autoresearch_rl.simulation.trees import Trees
 
-FLOOR = 2.0  # bits per byte: nothing comes near
-WORST = 8.0  # a model that knows nothing
+NEAREST = 0.72  # of the best score of all, what nothing comes near
+WORST = 8.0  # bits per byte: a model that knows nothing
 RIDGE = 10.0
 PRUNED_WEIGHT = 0.4  # of a forecast, beside a measurement
 DRAWS = 2  # of an unknown effect; the worst counts
@@ -29,6 +30,27 @@ BELIEF = 2.0  # trials that the rate of crashes of a kind counts for, beside tho
 
 Kind = tuple[str, str]
 """Generator and operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """On which effects add up: the logarithm of the bits per byte above a floor."""
+
+    floor: float
+
+    @classmethod
+    def of(cls, real: RealTrials) -> Scale:
+        """That of a task."""
+        found = [t.value for t in real.trials if t.value is not None and math.isfinite(t.value)]
+        return cls(NEAREST * min(found, default=WORST))
+
+    def height(self, bpb: float) -> float:
+        """Of a score."""
+        return math.log(min(max(bpb, 1.05 * self.floor), WORST) - self.floor)
+
+    def depth(self, height: float) -> float:
+        """The score at a height: the inverse."""
+        return min(WORST, self.floor + math.exp(height))
 
 
 class Response:
@@ -40,16 +62,16 @@ class Response:
     """
 
     def __init__(self, real: RealTrials, seed: int = 0) -> None:
-        self._seed = seed
+        self.scale = Scale.of(real)
         trials = [t for t in real.trials if t.value is not None and math.isfinite(t.value)]
         self._design = Design([t.config for t in trials], real.defaults)
-        target = np.array([height(t.value or WORST) for t in trials])
+        target = np.array([self.scale.height(t.value or WORST) for t in trials])
         weight = np.array([PRUNED_WEIGHT if t.verdict is Verdict.PRUNED else 1.0 for t in trials])
         columns, switches = self._design.rows([t.config for t in trials])
         self._mean = float(np.average(target, weights=weight))
         self._slopes = _ridge(columns, target - self._mean, weight / weight.mean())
         self._trees = Trees(switches, target - self._mean - columns @ self._slopes, weight, seed)
-        self.unknown = Unknown(real, seed)
+        self.unknown = Unknown(real, seed, self.scale)
 
     def bpb(self, config: Config, kinds: Mapping[str, Kind]) -> float | None:
         """Of a script by its differences from the task's baseline; None if it crashes.
@@ -60,10 +82,10 @@ class Response:
         """
         if any(self.unknown.crashes(place, text, _kind(place, kinds)) for place, text in config.items()):
             return None
-        return depth(float(self.predict([config])[0]) + self.extra(config, kinds))
+        return self.scale.depth(float(self.predict([config])[0]) + self.extra(config, kinds))
 
     def predict(self, configs: Sequence[Config]) -> Array:
-        """The `height` of scripts as far as it was seen, `[n]`."""
+        """The height of scripts as far as it was seen, `[n]`."""
         columns, switches = self._design.rows(configs)
         result: Array = self._mean + columns @ self._slopes + self._trees.predict(switches)
         return result
@@ -85,8 +107,8 @@ class Response:
 class Unknown:
     """Effects and crashes of what was not tried, by those of its kind. The same place, the same draw."""
 
-    def __init__(self, real: RealTrials, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, real: RealTrials, seed: int, scale: Scale) -> None:
+        self._seed, self._scale = seed, scale
         self._effects: dict[Kind, list[float]] = defaultdict(list)
         self._tries: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # of a place: tries, crashes
         self._rates: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # of a generator
@@ -105,12 +127,13 @@ class Unknown:
             tally[0] += 1
             tally[1] += trial.failed
         if len(trial.parts) == 1 and trial.value is not None and trial.leader is not None:
-            part, effect = trial.parts[0], height(trial.value) - height(trial.leader)
+            part, height = trial.parts[0], self._scale.height
+            effect = height(trial.value) - height(trial.leader)
             for kind in ((part.generator, part.operator), (part.generator, ""), ("", "")):
                 self._effects[kind].append(effect)
 
     def effect(self, place: str, side: str, kind: Kind) -> float:
-        """Added to the `height`: the worst of some draws from the effects of its kind."""
+        """Added to the height: the worst of some draws from the effects of its kind."""
         found = self._effects_of(kind)
         draws = [self._draw(f"effect {n} {place} {side}") for n in range(DRAWS)]
         return found[int(max(draws) * len(found))] if found else 0.0
@@ -131,21 +154,11 @@ class Unknown:
         return int.from_bytes(digest[:7], "big") / 2.0**56
 
 
-def height(bpb: float) -> float:
-    """The scale on which effects add up."""
-    return math.log(min(max(bpb, FLOOR + 0.1), WORST) - FLOOR)
-
-
-def depth(value: float) -> float:
-    """Inverse of `height`."""
-    return min(WORST, FLOOR + math.exp(value))
-
-
-def noise(real: RealTrials, start: str) -> float:
-    """Standard deviation of one measurement of studies with this start, pooled within scripts."""
+def noise(real: RealTrials) -> float:
+    """Standard deviation of one measurement, bits per byte, pooled within the scripts of each study."""
     runs: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = defaultdict(list)
     for trial in real.trials:
-        if trial.start == start and trial.bpb is not None:
+        if trial.bpb is not None:
             runs[trial.study, tuple(sorted(trial.config.items()))].append(trial.bpb)
     again = [np.array(found) for found in runs.values() if len(found) > 1]
     squares = sum(float(((found - found.mean()) ** 2).sum()) for found in again)

@@ -13,7 +13,7 @@ from autoresearch_rl.errors import AutoResearchError
 from autoresearch_rl.records import TrialKind
 from autoresearch_rl.simulation.design import Array
 from autoresearch_rl.simulation.recorded import BASELINE, POOR, SHIPPED, RealTrials, Recorded, read_trials
-from autoresearch_rl.simulation.response import WORST, Response, depth
+from autoresearch_rl.simulation.response import WORST, Response
 
 BEST = 0.2  # share of the edits
 
@@ -59,7 +59,7 @@ def _foretold(response: Response, real: RealTrials) -> Iterator[Pair]:
     at = {(trial.study, trial.number): trial for trial in real.trials}
 
     def score(trial: Recorded) -> float:
-        return depth(float(response.predict([trial.config])[0]))
+        return response.scale.depth(float(response.predict([trial.config])[0]))
 
     for trial in real.trials:
         if trial.value is not None:

@@ -48,10 +48,10 @@ class ReplaySuite:
 
     def run(self, policy: str, seed: int, trials: int, say: Callable[[str], None]) -> Run:
         """One replayed study, from its beginning. A full trial counts for one second."""
-        from autoresearch_rl.simulation.replay import ReplayProblem
+        from autoresearch_rl.simulation.replay import shipped_problem
         from autoresearch_rl.simulation.study import SimulatedStudy
 
-        study = SimulatedStudy(ReplayProblem(self.poor), make_agent(policy, seed), seed)
+        study = SimulatedStudy(shipped_problem(self.poor), make_agent(policy, seed), seed)
 
         def steps() -> Iterator[tuple[Trial, float]]:
             counted = 0
