@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from autoresearch_rl.agent.shipped import load_prior
 from autoresearch_rl.agent.threads import one_thread
 from autoresearch_rl.interface.live import Live
-from autoresearch_rl.pretraining.pretrain import Plan, Pretraining, Round
+from autoresearch_rl.pretraining.own import read_own
+from autoresearch_rl.pretraining.pretrain import PPO_CONFIG, Plan, Pretraining, Round
 
 
-def pretrain(work: Path, out: Path, plan: Plan) -> dict[str, Any]:
+def pretrain(work: Path, out: Path, plan: Plan, own: Sequence[Path] = ()) -> dict[str, Any]:
     """Runs or goes on with a pretraining, and writes the prior.
 
     Args:
         work: folder of the rounds.
         out: file of the prior.
         plan: what to do.
+        own: databases of past studies, to go on from the shipped prior with them.
 
     Raises:
-        ConfigurationError: the folder holds a pretraining with another plan.
+        ConfigurationError: the folder holds a pretraining with another plan or of other studies, or the
+            studies teach nothing.
         StorageError: its files are damaged.
     """
     one_thread()
-    run, number = Pretraining(work, plan), plan.warm_rounds + plan.ppo_rounds
+    number = plan.warm_rounds + plan.ppo_rounds
     with Live() as live:
+        run = _with_own(work, plan, own, live) if own else Pretraining(work, plan)
         if run.rounds:
             live.say(f"going on after round {len(run.rounds)} of {number}")
         prior = run.run(lambda done: live.say(_line(done, number)))
@@ -41,6 +46,14 @@ def pretrain(work: Path, out: Path, plan: Plan) -> dict[str, Any]:
         "cpu_seconds": sum(done.cpu_seconds for done in run.rounds),
         "rounds": [asdict(done) for done in run.rounds],
     }
+
+
+def _with_own(work: Path, plan: Plan, paths: Sequence[Path], live: Live) -> Pretraining:
+    own = read_own(paths)
+    for line in own.said:
+        live.say(line)
+    plan = replace(plan, own=own.digest)
+    return Pretraining(work, plan, own.draw, load_prior(PPO_CONFIG.epsilon))
 
 
 def _line(done: Round, number: int) -> str:

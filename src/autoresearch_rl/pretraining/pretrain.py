@@ -22,7 +22,8 @@ from autoresearch_rl.agent.policy import ActorCritic
 from autoresearch_rl.agent.ppo import PPOConfig
 from autoresearch_rl.agent.shipped import pack_prior
 from autoresearch_rl.errors import ConfigurationError, StorageError
-from autoresearch_rl.pretraining.rollouts import Rollout, play
+from autoresearch_rl.pretraining.problems import draw_game
+from autoresearch_rl.pretraining.rollouts import Draw, Rollout, play
 from autoresearch_rl.pretraining.training import improve, warm_start
 
 STATE = "state.safetensors"
@@ -40,6 +41,7 @@ class Plan:
         epochs: over all rounds so far, in each of the warm start.
         learning_rate: at the start of the warm start, falling linearly to a tenth.
         ppo_learning_rate: in all rounds of PPO.
+        own: SHA-256 of the trials of one's own that it learns from as well, or nothing.
     """
 
     seed: int = 0
@@ -50,7 +52,11 @@ class Plan:
     learning_rate: float = 1e-3
     ppo_learning_rate: float = 1e-4
     weight_decay: float = 0.05
+    own: str = ""
 
+
+OWN_PLAN = Plan(warm_rounds=6, ppo_rounds=2, studies=12, learning_rate=3e-4)
+"""To go on from the shipped prior with studies of one's own, whose replays take ten times as long."""
 
 PPO_CONFIG = PPOConfig(gamma=0.985, update_epochs=2, num_minibatches=8)
 
@@ -82,17 +88,21 @@ class Pretraining:
     Args:
         folder: made if it is not there; goes on with what it holds.
         plan: of a new run; that of the folder has to be the same.
+        draw: makes the problems.
+        network: to start from; one that knows nothing when left out.
 
     Raises:
         ConfigurationError: the folder holds a run of another plan.
         StorageError: its files are damaged.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self.folder, self.plan = folder, plan
+    def __init__(
+        self, folder: Path, plan: Plan, draw: Draw = draw_game, network: ActorCritic | None = None
+    ) -> None:
+        self.folder, self.plan, self._draw = folder, plan, draw
         folder.mkdir(parents=True, exist_ok=True)
         self._generator = torch.Generator().manual_seed(plan.seed)
-        self.network = ActorCritic(PPO_CONFIG.epsilon, self._generator)
+        self.network = network or ActorCritic(PPO_CONFIG.epsilon, self._generator)
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
         )
@@ -105,7 +115,7 @@ class Pretraining:
         buffer = [self._load(number) for number in range(min(len(self.rounds), self.plan.warm_rounds))]
         while len(self.rounds) < self.plan.warm_rounds + self.plan.ppo_rounds:
             number, began = len(self.rounds), time.process_time()
-            rollouts = [play(self.network, seed) for seed in self._seeds(number)]
+            rollouts = [play(self.network, seed, draw=self._draw) for seed in self._seeds(number)]
             if number < self.plan.warm_rounds:
                 self._save(number, rollouts)
                 buffer.append(rollouts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from autoresearch_rl.agent.policy import ActorCritic
 from autoresearch_rl.agent.ppo_agent import Choice, PPOAgent
-from autoresearch_rl.pretraining.problems import draw_game
+from autoresearch_rl.pretraining.problems import Game, draw_game
 from autoresearch_rl.records import Candidate, State, Trial, script_id
 from autoresearch_rl.simulation.study import SimulatedStudy
 
 CRASHED = -2.0  # what a crash is worth, in ordinary effects
+Draw = Callable[[random.Random], Game]
+
 LENGTHS = (40, 60, 80, 120, 200)  # trials of a study
 LEAST = 0.02  # share of what is left to gain below which it counts as no less
 
@@ -81,16 +83,17 @@ class _Recorder:
         raise NotImplementedError
 
 
-def play(network: ActorCritic, seed: int, repetition: int = 0) -> Rollout:
+def play(network: ActorCritic, seed: int, repetition: int = 0, draw: Draw = draw_game) -> Rollout:
     """Plays one study with a network that does not change meanwhile.
 
     Args:
         network: chooses.
         seed: of the problem, its conditions, and how long it is played.
         repetition: of the choices and of the noise.
+        draw: makes the problem and its conditions.
     """
     dice = random.Random(seed)
-    game = draw_game(dice)
+    game = draw(dice)
     luck = hash((seed, repetition)) & 0xFFFFFFFF
     recorder = _Recorder(PPOAgent(luck, network, online=False))
     study = recorder.study = SimulatedStudy(game.problem, recorder, luck, game.conditions)

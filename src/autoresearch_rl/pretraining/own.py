@@ -1,0 +1,124 @@
+"""Past studies of the user as problems to train on: replays of their tasks, foretold from their trials."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoresearch_rl.agent.scripts import Config
+from autoresearch_rl.environment.task import load_task
+from autoresearch_rl.errors import AutoResearchError, ConfigurationError
+from autoresearch_rl.opening import database
+from autoresearch_rl.pretraining.problems import SLACK, Game, draw_game
+from autoresearch_rl.records import Metric
+from autoresearch_rl.simulation.collect import Collection
+from autoresearch_rl.simulation.conditions import Conditions
+from autoresearch_rl.simulation.recorded import RealTrials
+from autoresearch_rl.simulation.replay import Landscape, ReplayProblem
+from autoresearch_rl.simulation.response import noise
+from autoresearch_rl.storage.storage import Storage, StudyRecord
+
+LEAST = 40  # measured runs of a task: fewer foretell nothing
+SHARE = 0.5  # of the studies of a round; the others keep the policy from knowing these tasks alone
+HEADROOM = 1.5  # times what the best script has gained: more is there than was found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnTask:
+    """A task with studies of its own.
+
+    Attributes:
+        landscape: foretells what its scripts measure.
+        sigma: standard deviation of one measurement, bits per byte.
+        starts: where the scripts that its studies began with differ from the task's own.
+        best: foretold of the best script that was measured, bits per byte.
+    """
+
+    landscape: Landscape
+    sigma: float
+    starts: tuple[Config, ...]
+    best: float
+
+    @classmethod
+    def of(cls, task: str, real: RealTrials) -> OwnTask:
+        """From the trials of a task."""
+        landscape = Landscape.of(load_task(task), real)
+        response = landscape.response
+        foretold = [response.bpb(trial.config, {}) for trial in real.trials if trial.bpb is not None]
+        starts = tuple(trials[0].config for trials in real.studies.values())
+        return cls(landscape, noise(real), starts, min(bpb for bpb in foretold if bpb is not None))
+
+    def game(self, dice: random.Random) -> Game:
+        """A replay of it, from the script that one of its studies began with."""
+        problem = ReplayProblem(self.landscape, self.sigma, dice.choice(self.starts))
+        start = problem.truth(problem.baseline)
+        assert start is not None, "a study began with it"
+        headroom = HEADROOM * max(start - self.best, self.sigma)
+        name = self.landscape.task.folder.name
+        return Game(f"own {name}", problem, Conditions(), start, headroom, SLACK * headroom)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Own:
+    """All tasks that past studies can teach.
+
+    Attributes:
+        digest: SHA-256 of the trials.
+        said: what was found, and what was left out and why; a line each.
+    """
+
+    tasks: tuple[OwnTask, ...]
+    digest: str
+    said: tuple[str, ...]
+
+    def draw(self, dice: random.Random) -> Game:
+        """A game to train on: of one of the tasks, or as for the shipped prior."""
+        return dice.choice(self.tasks).game(dice) if dice.random() < SHARE else draw_game(dice)
+
+
+def read_own(paths: Sequence[Path]) -> Own:
+    """The past studies in some databases (`studies.db`, or the folder that holds it).
+
+    Raises:
+        ConfigurationError: no task has enough measured runs.
+        StorageError: a database cannot be read.
+    """
+    collections: dict[str, Collection] = {}
+    said: list[str] = []
+    for index, path in enumerate(paths):
+        with Storage.open(database(path) if path.is_dir() else path, readonly=True) as storage:
+            for study in storage.studies():
+                unique = replace(study, name=f"{index} {study.name}")
+                if problem := _taken_in(collections, storage, unique):
+                    said.append(f"left out study {study.name}: {problem}")
+    found = {task: collection.result() for task, collection in collections.items()}
+    tasks, digest = [], hashlib.sha256()
+    for task, real in sorted(found.items()):
+        runs = sum(trial.value is not None for trial in real.trials)
+        if runs < LEAST:
+            said.append(f"left out task {task}: {runs} measured runs, {LEAST} are needed")
+            continue
+        said.append(f"task {task}: {runs} measured runs of {len(real.studies)} studies")
+        digest.update(repr((task, real)).encode("utf-8", "surrogateescape"))
+        tasks.append(OwnTask.of(task, real))
+    if not tasks:
+        where = ", ".join(map(str, paths))
+        raise ConfigurationError(f"nothing to learn from in {where}: {'; '.join(said) or 'no studies'}")
+    return Own(tuple(tasks), digest.hexdigest(), tuple(said))
+
+
+def _taken_in(collections: dict[str, Collection], storage: Storage, study: StudyRecord) -> str | None:
+    """Adds a study to the collection of its task; else why not."""
+    task = study.settings["task"]
+    if study.metric is Metric.SELF_REPORTED:
+        return "its scores are what its scripts have printed"
+    try:
+        collection = collections.get(task) or Collection(task)
+        collection.add(storage, study)
+    except AutoResearchError as error:
+        return str(error).removesuffix(": leave it out")
+    collections[task] = collection
+    return None

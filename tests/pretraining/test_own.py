@@ -1,0 +1,111 @@
+"""Pretraining on past studies of one's own."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from autoresearch_rl.agent.shipped import load_prior, network_of
+from autoresearch_rl.agent.threads import one_thread
+from autoresearch_rl.errors import ConfigurationError, StorageError
+from autoresearch_rl.interface.cli import cli
+from autoresearch_rl.pretraining import rollouts
+from autoresearch_rl.pretraining.own import LEAST, Own, read_own
+from autoresearch_rl.simulation.replay import replay
+from autoresearch_rl.simulation.study import SimulatedStudy
+from autoresearch_rl.storage.storage import Storage
+
+
+@pytest.fixture(scope="module")
+def played() -> SimulatedStudy:
+    one_thread()
+    return replay("random", 0, 60)
+
+
+def stored(home: Path, played: SimulatedStudy, trials: int, name: str = "one", **facts: object) -> Path:
+    """A home with a study of these trials."""
+    settings = {"task": "micro", "seed": 0, "policy": "random"} | facts
+    fingerprint = {"metric": settings.pop("metric", "measured")}
+    home.mkdir(exist_ok=True)
+    with Storage.open(home / "studies.db") as storage:
+        study = storage.create_study(
+            name, str(settings["task"]), settings, fingerprint, played.problem.baseline
+        )
+        for trial in played.trials[:trials]:
+            storage.commit(study, trial, played._sources[trial.script])
+    return home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, played: SimulatedStudy) -> Path:
+    home = stored(tmp_path_factory.mktemp("own") / "home", played, 55)
+    stored(home, played, 5, "boasting", metric="self-reported")
+    return stored(home, played, 5, "gone", task="/no/such/task")
+
+
+@pytest.fixture(scope="module")
+def own(home: Path) -> Own:
+    return read_own([home])
+
+
+def test_the_studies_of_a_task_become_one_landscape(own: Own, home: Path, played: SimulatedStudy) -> None:
+    assert len(own.tasks) == 1
+    left_out, other, found = own.said
+    assert left_out == "left out study boasting: its scores are what its scripts have printed"
+    assert other.startswith("left out study gone: ")
+    assert found.startswith("task micro: ")
+    assert found.endswith(" measured runs of 1 studies")
+    assert read_own([home / "studies.db"]).digest == own.digest
+    game = own.tasks[0].game(random.Random(0))
+    assert game.problem.baseline == played.problem.baseline
+    assert game.start == pytest.approx(played.problem.truth(played.problem.baseline), abs=0.2)
+    assert 0.0 < game.gained(own.tasks[0].best) < 1.0
+
+
+def test_half_of_the_games_are_about_it(own: Own) -> None:
+    families = [own.draw(random.Random(seed)).family for seed in range(30)]
+    assert 8 <= families.count("own micro") <= 22
+
+
+def test_too_few_runs_are_one_clear_line(tmp_path: Path, played: SimulatedStudy) -> None:
+    home = stored(tmp_path / "few", played, 12)
+    with pytest.raises(ConfigurationError, match=rf"task micro: \d+ measured runs, {LEAST} are needed$"):
+        read_own([home])
+    with pytest.raises(StorageError, match="no studies at"):
+        read_own([tmp_path])
+
+
+@pytest.fixture
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollouts, "LENGTHS", (8,))
+
+
+@pytest.mark.usefixtures("_short")
+def test_pretraining_goes_on_from_the_shipped_prior(tmp_path: Path, own: Own, home: Path) -> None:
+    out, work = tmp_path / "mine.safetensors", tmp_path / "work"
+    command = ["pretrain", "--from", str(home), "--rounds", "1", "--studies", "2", "--out", str(out)]
+    command += ["--work", str(work), "--json"]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["rounds"]) == 2
+    network, facts = network_of(out.read_bytes(), 0.05)
+    assert facts["plan"]["own"] == own.digest
+    shipped = load_prior(0.05)
+    apart = [(a - b).abs().max() for a, b in zip(network.parameters(), shipped.parameters(), strict=True)]
+    assert 0.0 < max(apart) < 0.1, "it began with the shipped one and has moved a little"
+    assert torch.isfinite(torch.stack(apart)).all()
+
+
+@pytest.mark.usefixtures("_short")
+def test_other_studies_do_not_go_on_with_it(tmp_path: Path, played: SimulatedStudy, home: Path) -> None:
+    work = ["--rounds", "1", "--studies", "1", "--work", str(tmp_path / "w"), "--out", str(tmp_path / "p")]
+    other = stored(tmp_path / "other", played, 58)
+    assert CliRunner().invoke(cli, ["pretrain", "--from", str(home), *work]).exit_code == 0
+    result = CliRunner().invoke(cli, ["pretrain", "--from", str(other), *work])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "holds a pretraining with other settings" in str(result.exception)
