@@ -28,8 +28,9 @@ HERE = len(OPERATORS) + 1 + len(GENERATORS) + 4
 OPPOSITE = HERE + TALLY_FEATURES
 SITE = OPPOSITE + TALLY_FEATURES
 OPERATOR = SITE + TALLY_FEATURES
-NAMES = OPERATOR + TALLY_FEATURES
-TRIES, SUCCESSES, CRASHES, MEAN, LAST, RECENCY, FRESH = range(TALLY_FEATURES)
+GENERATOR = OPERATOR + TALLY_FEATURES
+NAMES = GENERATOR + TALLY_FEATURES
+TRIES, SUCCESSES, CRASHES, MEAN, LAST, RECENCY, FRESH, RATE = range(TALLY_FEATURES)
 (
     TRIALS,
     IMPROVED,
@@ -119,6 +120,19 @@ def test_another_site_shares_only_the_operator():
     assert not seen[HERE:OPERATOR].any()
     assert seen[OPERATOR + TRIES] > 0
     assert seen[OPERATOR + LAST] < 0
+
+
+def test_a_generator_that_has_stopped_leading_is_seen_to():
+    """A good beginning does not speak for it forever."""
+    early = [make_trial(i, make_candidate(f"a{i}"), Verdict.KEEP, gain=0.1) for i in range(10)]
+    late = [make_trial(10 + i, make_candidate(f"b{i}"), gain=-0.1) for i in range(20)]
+    single = make_candidate("c")
+    compound = replace(single, generator="compound", parts=(single, make_candidate("d")))
+
+    assert row(early, single)[GENERATOR + RATE] > 0.5
+    assert row([*early, *late], single)[GENERATOR + RATE] < -0.1
+    assert row([*early, *late], single)[GENERATOR + SUCCESSES] == row(early, single)[GENERATOR + SUCCESSES]
+    assert not row([*early, *late], compound)[GENERATOR:NAMES].any()
 
 
 def test_a_candidate_without_direction_has_no_opposite():

@@ -1,8 +1,9 @@
 """What the policy sees: numbers made from the state, all within [-1, 1] whatever the history holds.
 
 The history enters twice. Per candidate, as tallies of what was tried before at the same place (topic and
-direction), the other way (opposite direction), on the same topic, and with the same operator. Per state, as a
-context: the last `K_HISTORY` trials (PAPER.md, "The research MDP") and a summary of the best ever.
+direction), the other way (opposite direction), on the same topic, with the same operator, and by the same
+generator. Per state, as a context: the last `K_HISTORY` trials (PAPER.md, "The research MDP") and a summary
+of the best ever.
 
 Gains are divided by a robust scale of the study itself, so that one network serves tasks whose gains
 differ by orders of magnitude.
@@ -62,7 +63,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 BELIEFS = 5  # the last: `Evidence.score` / SCORE_LIMIT
-F_C = len(OPERATORS) + 1 + len(GENERATORS) + 4 + 4 * TALLY_FEATURES + len(WORDS) + BELIEFS
+F_C = len(OPERATORS) + 1 + len(GENERATORS) + 4 + 5 * TALLY_FEATURES + len(WORDS) + BELIEFS
 F_S = 11
 
 FloatArray = npt.NDArray[np.float32]
@@ -138,6 +139,7 @@ def _candidate_row(candidate: Candidate, memory: Memory) -> list[float]:
         *_mean([tally.row(now) for tally in other]),
         *_mean([memory.topic.get(topic, UNTRIED).row(now) for topic, _ in places]),
         *_mean([memory.operator.get(s.operator, UNTRIED).row(now) for s in candidate.singles]),
+        *memory.generator.get(candidate.generator, UNTRIED).row(now),
         *_words([topic for topic, _ in places]),
     ]
 

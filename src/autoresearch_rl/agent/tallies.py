@@ -1,7 +1,8 @@
 """The history, read once: what was tried where, how it went, and how long ago.
 
-One pass over the trials fills a tally per key (topic and direction, topic, operator), so that encoding
-a slate costs the same however long the study has run. A topic is a site, or what a structural edit changes.
+One pass over the trials fills a tally per key (topic and direction, topic, operator, generator), so that
+encoding a slate costs the same however long the study has run. A topic is a site, or what a structural edit
+changes.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from autoresearch_rl.records import State, Trial, TrialKind, Verdict
 
 LEADS = (Verdict.KEEP, Verdict.PROVISIONAL)
 FAILURES = (Verdict.CRASH, Verdict.TIMEOUT, Verdict.INVALID, Verdict.REJECTED)
-TALLY_FEATURES = 7
+TALLY_FEATURES = 8
+USUAL, LATEST = 0.2, 0.15  # share of tries that lead, before any; weight of the latest try in that share
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One explored edit, reduced to what the tallies need."""
 
+    generator: str
     parts: tuple[tuple[str, str, int], ...]  # topic, operator, direction of each single edit
     led: bool
     verdict: Verdict
@@ -42,6 +45,7 @@ class Tally:
     effects: float = 0.0
     last_effect: float = 0.0
     last_index: int = 0
+    rate: float = USUAL
 
     def add(self, event: Event, index: int, fresh: bool) -> None:
         """Count the event, `index`-th of all; `fresh` if it was tried since the incumbent changed."""
@@ -50,13 +54,15 @@ class Tally:
         self.crashes += event.verdict in FAILURES
         self.fresh += fresh
         self.last_index = index
+        self.rate += LATEST * (event.led - self.rate)
         if event.effect is not None:
             self.measured += 1
             self.effects += event.effect
             self.last_effect = event.effect
 
     def row(self, now: int) -> list[float]:
-        """`TALLY_FEATURES` numbers: tries, successes, crashes, mean and last effect, recency, fresh tries.
+        """`TALLY_FEATURES` numbers: tries, successes, crashes, mean and last effect, recency, fresh tries,
+        and how much more often recent ones led than is usual.
 
         Args:
             now: How many events there have been in all.
@@ -69,6 +75,7 @@ class Tally:
             self.last_effect,
             recency(now - 1 - self.last_index) if self.tries else 0.0,
             count(self.fresh),
+            self.rate - USUAL,
         ]
 
 
@@ -84,11 +91,13 @@ class Memory:
     at: dict[tuple[str, int], Tally] = field(default_factory=lambda: defaultdict(Tally))
     topic: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     operator: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    generator: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
     def fill(self) -> Memory:
         """Tally all events; returns itself."""
         for index, event in enumerate(self.events):
             fresh = index >= self.changed
+            self.generator[event.generator].add(event, index, fresh)
             for operator in {operator for _, operator, _ in event.parts}:
                 self.operator[operator].add(event, index, fresh)
             for topic, _, direction in event.parts:
@@ -121,6 +130,7 @@ def remember(history: Sequence[Trial], scale: float) -> Memory:
 def _event(trial: Trial, led: bool, scale: float) -> Event:
     candidate, gain = trial.candidate, _effect(trial)
     return Event(
+        generator=candidate.generator if candidate else "",
         parts=tuple(
             (topic, single.operator, single.direction)
             for single in (candidate.singles if candidate else ())
