@@ -220,7 +220,7 @@ def test_the_more_edits_win_the_more_evidence_is_needed():
     few, many = taught(-0.1, *[0.1] * 98).boundaries, taught(*[-0.1] * 49, *[0.1] * 50).boundaries
     assert few[1] == pruning.EVIDENCE
     assert many[1] == pytest.approx(0.5 * 0.95 / 0.1)
-    assert few[0] == pytest.approx(0.05 / (1 - 1 / 2))
+    assert few[0] == pytest.approx(0.05 / (1 - 1 / pruning.EVIDENCE))
 
 
 def test_where_nothing_has_won_what_is_as_good_as_the_bar_still_goes_on():

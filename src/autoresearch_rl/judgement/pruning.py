@@ -41,8 +41,10 @@ finds less gain per second (docs/log.md)."""
 FALSE_RUNS = 0.05
 """Share of the losers that are left alone for good: beta."""
 
-EVIDENCE = 2.0
-"""Likelihood ratio below which nothing is stopped, however rare winners are."""
+EVIDENCE = 4.0
+"""Likelihood ratio below which nothing is stopped, however rare winners are. With 2, 12 of 162 stop verdicts
+of real studies with structural edits were wrong; 4 spares 5 of these for 6 % of each loser's budget
+(docs/log.md)."""
 
 FIRST_LOOK = 0.3
 """Share of the budget before which nothing is stopped: schedules and warm-ups have hardly begun to tell."""
