@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 from playing import make_candidate, make_state, make_trial
 
 from autoresearch_rl.agent.scripts import SHRINK, Scripts, measured_bpb, moves
-from autoresearch_rl.agent.surrogate import CLIP, SCALES, Surrogate
+from autoresearch_rl.agent.surrogate import CLIP, LOSSES, SCALES, Surrogate
 from autoresearch_rl.records import Candidate, Edit, TrialKind, Verdict, script_id
 
 BASELINE = "x = 1"  # the script of `make_state`
@@ -52,11 +53,11 @@ def test_it_is_a_gaussian_process() -> None:
     known = np.array([[k(a, b) for b in steps] for a in steps])
     cross = np.array([k(new, b) for b in steps])
     fits = []
-    for deviation in (0.05 * factor for factor in SCALES):
+    for deviation, loss in product((0.05 * factor for factor in SCALES), LOSSES):
         covariance = deviation**2 * known + NOISE**2 * np.eye(3)
-        inverse, y = np.linalg.inv(covariance), -np.array(gains)
+        inverse, y = np.linalg.inv(covariance), -np.array(gains) - loss * deviation * np.diag(known)
         likelihood = -0.5 * y @ inverse @ y - 0.5 * np.linalg.slogdet(covariance)[1]
-        mean = -(deviation**2) * cross @ inverse @ y
+        mean = -(deviation**2) * cross @ inverse @ y - loss * deviation * k(new, new)
         variance = deviation**2 * (k(new, new) - deviation**2 * cross @ inverse @ cross)
         fits.append((likelihood, mean, variance**0.5))
     mean, sd = predicted(history, make_candidate(new=repr(math.exp(new))))
@@ -90,6 +91,17 @@ def test_gains_are_counted_from_the_leader() -> None:
     source = str(good)
     mean, _ = predicted(history, back, script=source)
     assert mean[0] == pytest.approx(-0.1, abs=0.01)
+
+
+def test_where_most_changes_hurt_an_untried_one_is_expected_to_and_two_more_so() -> None:
+    rng = np.random.default_rng(1)
+    recipes = [replace(make_candidate(f"recipe {i}"), generator="recipes", topic=f"r{i}") for i in range(40)]
+    bad = trials(*((recipe, -0.05 + 0.02 * rng.normal()) for recipe in recipes[:20]))
+    even = trials(*((recipe, 0.05 * rng.normal()) for recipe in recipes[:20]))
+    two = replace(recipes[30], topic="", parts=(recipes[30], recipes[31]))
+    one_bad, one_even = (predicted(history, recipes[30])[0][0] for history in (bad, even))
+    assert one_bad < -0.02 < one_even
+    assert predicted(bad, two)[0][0] == pytest.approx(2.0 * one_bad)
 
 
 def test_a_disaster_says_no_more_than_a_clear_loss() -> None:

@@ -4,14 +4,15 @@ A Gaussian process over scripts (Rasmussen & Williams 2006, algorithm 2.1) whose
 places in which a script differs from the baseline (Duvenaud et al., arXiv 1112.4394). Along one place,
 numbers are near each other if their logarithms are; other values are the same or they are not. So one
 measurement of a compound edit informs about each of its parts, and a step that was good once informs about
-the next one in its direction. Its mean and deviation are features of every candidate, from which the policy
-learns what an acquisition function would be told by hand (MetaBO, Volpp et al., arXiv 1904.02642).
+the next one in its direction. Most changes hurt: the prior mean falls with the distance from the baseline, as
+steeply as the study's measurements say. Its mean and deviation are features of every candidate, from which the
+policy learns what an acquisition function would be told by hand (MetaBO, Volpp et al., arXiv 1904.02642).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ WINDOW = 400  # latest measurements: a decision costs their cube
 LENGTH = 1.0  # of the kernel along a number, in its logarithm: a factor of e
 CLIP = 6.0  # ordinary effects: a larger loss says no more than one of this size
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of an effect's deviation, in ordinary effects; the likelihood decides
+LOSSES = (0.0, 0.5, 1.0)  # what a change costs on average, in such deviations; the likelihood decides
 FAR = 1000.0  # ordinary effects: no script is further from the baseline
 NOWHERE = 0  # a column in which all points are the baseline
 FORECAST_ERROR = 0.8  # ordinary effects: deviation of the forecast of a run that was pruned
@@ -103,15 +105,18 @@ class Surrogate:
         found = [moves(candidate.edit, candidate) for candidate in candidates]
         unique = {move: i for i, move in enumerate(dict.fromkeys(m for some in found for m in some))}
         ends = [self._ends(move, leader) for move in unique]
-        towards, variance = self._points.differences(ends)
+        changes = self._points.differences(ends)
         # A last row of zeros, for what changes nothing.
-        towards, variance = np.pad(towards, ((0, 1), (0, 0))), np.pad(variance, (0, 1))
+        towards = np.pad(changes.covariance, ((0, 1), (0, 0)))
+        variance, risen = np.pad(changes.variance, (0, 1)), np.pad(changes.risen, (0, 1))
         rows = [[unique[move] for move in some] or [len(unique)] for some in found]
         starts = np.cumsum([0, *map(len, rows[:-1])])
         flat = np.concatenate(rows)
         covariance = np.add.reduceat(towards[flat], starts, axis=0)
-        prior = np.add.reduceat(variance[flat], starts)
-        return self._points.posterior(covariance, prior, scale, state)
+        summed = _Changes(
+            covariance, np.add.reduceat(variance[flat], starts), np.add.reduceat(risen[flat], starts)
+        )
+        return self._points.posterior(summed, scale, state)
 
     def _ends(self, move: Move, leader: Config) -> _Ends:
         """What a move of the leader changes; of a place that no script has differed at, nothing is kept."""
@@ -144,13 +149,14 @@ class _Points:
         self.count += 1
         self._kernel[n, : n + 1] = self._kernel[: n + 1, n] = self._kernels(_Values.of(values)).sum(0)
 
-    def differences(self, ends: Sequence[_Ends]) -> tuple[Array, Array]:
-        """Of M moves: covariance with each point `[M, N]` and variance `[M]` of the change, unscaled."""
+    def differences(self, ends: Sequence[_Ends]) -> _Changes:
+        """Of M moves."""
         self._make_room(max((end.place.column for end in ends), default=0) + 1)
         new = _Values.of((end.place, end.new) for end in ends)
         old = _Values.of((end.place, end.old) for end in ends)
-        variance = new.kernel(new) - 2.0 * new.kernel(old) + old.kernel(old)
-        return self._kernels(new) - self._kernels(old), variance
+        after, before = new.kernel(new), old.kernel(old)
+        variance = after - 2.0 * new.kernel(old) + before
+        return _Changes(self._kernels(new) - self._kernels(old), variance, after - before)
 
     def _kernels(self, values: _Values) -> Array:
         """Between each of M values and those of all points at its place, `[M, N]`."""
@@ -158,21 +164,22 @@ class _Points:
         theirs = self._numbers[rows, values.column], self._codes[rows, values.column]
         return values.kernel(_Values(values.column, *theirs, values.base)).T
 
-    def posterior(self, covariance: Array, prior: Array, scale: float, state: State) -> tuple[Array, Array]:
-        """Mean and deviation `[n]` of the gain of n changes, from `differences` summed over their moves."""
+    def posterior(self, changes: _Changes, scale: float, state: State) -> tuple[Array, Array]:
+        """Mean and deviation `[n]` of the gain of n changes."""
         n = self.count
         if not n:
-            return np.zeros(len(prior)), scale * np.sqrt(prior)
+            return np.zeros(len(changes.variance)), scale * np.sqrt(changes.variance)
         bpb: Array = np.minimum(self._bpb[:n], self._start[:n] + CLIP * scale)
         level = state.baseline_bpb if math.isfinite(state.baseline_bpb) else float(bpb[0])
         residual: Array = np.clip((bpb - level) / scale, -FAR, FAR)
         noise = min(FAR, max(0.001, state.noise / scale)) if math.isfinite(state.noise) else 1.0
         errors = noise**2 + self._foreseen[:n] * FORECAST_ERROR**2
-        fits = [_fit(self._kernel[:n, :n], residual, errors, factor) for factor in SCALES]
+        kernel = self._kernel[:n, :n]
+        fits = [fit for deviation in SCALES for fit in _fits(kernel, residual, errors, deviation)]
         fit = max(fits, key=lambda fit: fit.likelihood)
-        mean = fit.deviation**2 * covariance @ fit.weights
-        known = solve_triangular(fit.factor, covariance.T, lower=True, check_finite=False)
-        variance = fit.deviation**2 * (prior - fit.deviation**2 * (known**2).sum(0))
+        mean = fit.deviation**2 * changes.covariance @ fit.weights + fit.loss * changes.risen
+        known = solve_triangular(fit.factor, changes.covariance.T, lower=True, check_finite=False)
+        variance = fit.deviation**2 * (changes.variance - fit.deviation**2 * (known**2).sum(0))
         return -scale * mean, scale * np.sqrt(np.maximum(variance, 0.0))
 
     def _make_room(self, columns: int) -> None:
@@ -220,21 +227,33 @@ class _Values(NamedTuple):
         return np.where((self.code == 0) | (other.code == 0), 0.0, covariance)
 
 
+class _Changes(NamedTuple):
+    """What M changes of the leader do, before any deviation is known."""
+
+    covariance: Array  # with each point [M, N]
+    variance: Array  # of the change [M]
+    risen: Array  # by how much further the script is from the baseline's, as a prior variance [M]
+
+
 class _Fit(NamedTuple):
-    """A Gaussian process with one deviation of effects."""
+    """A Gaussian process with one deviation of effects, and one loss that a change costs on average."""
 
     likelihood: float  # logarithm, but for a constant
     deviation: float
+    loss: float
     factor: Array  # lower Cholesky factor [N, N] of the covariance of the measurements
     weights: Array  # [N], its inverse times the measurements
 
 
-def _fit(kernel: Array, residual: Array, errors: Array, deviation: float) -> _Fit:
+def _fits(kernel: Array, residual: Array, errors: Array, deviation: float) -> Iterator[_Fit]:
+    """With this deviation, one for each of `LOSSES`."""
     factor = np.asarray(np.linalg.cholesky(deviation**2 * kernel + np.diag(errors)), dtype=np.float64)
-    half = solve_triangular(factor, residual, lower=True, check_finite=False)
-    weights = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
-    likelihood = -0.5 * float(half @ half) - float(np.log(np.diag(factor)).sum())
-    return _Fit(likelihood, deviation, factor, weights)
+    ridge = float(np.log(np.diag(factor)).sum())
+    for share in LOSSES:
+        loss = share * deviation
+        half = solve_triangular(factor, residual - loss * np.diag(kernel), lower=True, check_finite=False)
+        weights = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
+        yield _Fit(-0.5 * float(half @ half) - ridge, deviation, loss, factor, weights)
 
 
 def _bell(distance: Array) -> Array:
