@@ -5,8 +5,8 @@ places in which a script differs from the baseline (Duvenaud et al., arXiv 1112.
 numbers are near each other if their logarithms are; other values are the same or they are not. So one
 measurement of a compound edit informs about each of its parts, and a step that was good once informs about
 the next one in its direction. Most changes hurt: the prior mean falls with the distance from the baseline, as
-steeply as the study's measurements say. Its mean and deviation are features of every candidate, from which the
-policy learns what an acquisition function would be told by hand (MetaBO, Volpp et al., arXiv 1904.02642).
+steeply as the study's measurements say. Its mean and deviation are features of every candidate, from which
+the policy learns what an acquisition function would be told by hand (MetaBO, Volpp et al., arXiv 1904.02642).
 """
 
 from __future__ import annotations
