@@ -8,7 +8,7 @@ import pytest
 import torch
 from playing import make_candidate, make_state
 
-from autoresearch_rl.agent.agents import make_agent, policy_name
+from autoresearch_rl.agent.agents import make_agent, policy_name, prior_digest
 from autoresearch_rl.agent.policy import ActorCritic
 from autoresearch_rl.agent.shipped import MOST_BYTES, pack_prior
 from autoresearch_rl.errors import ConfigurationError, StorageError
@@ -64,7 +64,27 @@ def test_what_is_no_prior_is_one_clear_line(tmp_path: Path, content: bytes | Non
     assert "\n" not in str(caught.value)
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    network = ActorCritic(0.05, torch.Generator())
+    torch.nn.init.constant_(network.actor.weight, float("nan"))
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(pack_prior(network, {}))
+    with pytest.raises(ConfigurationError, match="weights that are not finite"):
+        make_agent(str(path), 0)
+
+
+def test_a_link_to_a_prior_is_one(tmp_path: Path) -> None:
+    written(tmp_path / "one.safetensors", 1)
+    (tmp_path / "one.safetensors").rename(tmp_path / "blob")
+    link = tmp_path / "latest.safetensors"
+    link.symlink_to(tmp_path / "blob")
+    make_agent(policy_name(str(link)), 0)
+
+
 def test_a_file_is_recorded_by_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert policy_name("mine.safetensors") == str(tmp_path.resolve() / "mine.safetensors")
+    assert policy_name("mine.safetensors") == str(tmp_path / "mine.safetensors")
     assert policy_name("ppo") == "ppo"
+    assert prior_digest("ppo") == ""
+    one, other = written(tmp_path / "a.safetensors", 1), written(tmp_path / "b.safetensors", 2)
+    assert len({prior_digest(one), prior_digest(other)}) == 2

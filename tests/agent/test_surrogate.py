@@ -43,25 +43,33 @@ def predicted(history, *candidates, scale=0.05, **changes):
     return surrogate.predict(state, candidates, scale)
 
 
-def test_it_is_a_gaussian_process() -> None:
-    """Three numbers at one place, by the formulas of Rasmussen & Williams (2.23, 2.24)."""
-    steps, gains, new = [-1.2, 0.4, 0.9], [-0.1, 0.03, 0.05], 1.3
-    history = trials(
-        *((make_candidate(new=repr(math.exp(s))), g) for s, g in zip(steps, gains, strict=True))
-    )[1:]
+@pytest.mark.parametrize("leader", [None, 0.9, -1.2])
+def test_it_is_a_gaussian_process(leader: float | None) -> None:
+    """Three numbers at one place, by the formulas of Rasmussen & Williams (2.23, 2.24 and 2.38).
+
+    From the baseline, and from a leader that is one of them: then it is a difference that is foretold.
+    """
+    steps, gains, new = [-1.2, 0.4, 0.9], [-0.1, -0.03, -0.05], 1.3
+    made = [make_candidate(new=repr(math.exp(step))) for step in steps]
+    history = trials(*zip(made, gains, strict=True))[1:]
     k = lambda a, b: math.exp(-0.5 * (a - b) ** 2) - math.exp(-0.5 * (a * a + b * b))  # noqa: E731
+    old = 0.0 if leader is None else leader
     known = np.array([[k(a, b) for b in steps] for a in steps])
-    cross = np.array([k(new, b) for b in steps])
+    cross = np.array([k(new, b) - k(old, b) for b in steps])
     fits = []
     for deviation, loss in product((0.05 * factor for factor in SCALES), LOSSES):
         covariance = deviation**2 * known + NOISE**2 * np.eye(3)
         inverse, y = np.linalg.inv(covariance), -np.array(gains) - loss * deviation * np.diag(known)
         likelihood = -0.5 * y @ inverse @ y - 0.5 * np.linalg.slogdet(covariance)[1]
-        mean = -(deviation**2) * cross @ inverse @ y - loss * deviation * k(new, new)
-        variance = deviation**2 * (k(new, new) - deviation**2 * cross @ inverse @ cross)
-        fits.append((likelihood, mean, variance**0.5))
-    mean, sd = predicted(history, make_candidate(new=repr(math.exp(new))))
-    assert (mean[0], sd[0]) == pytest.approx(max(fits)[1:], rel=1e-6)
+        mean = -(deviation**2) * cross @ inverse @ y - loss * deviation * (k(new, new) - k(old, old))
+        change = k(new, new) - 2.0 * k(new, old) + k(old, old)
+        variance = deviation**2 * (change - deviation**2 * cross @ inverse @ cross)
+        fits.append((likelihood, mean, variance**0.5, loss))
+    candidate = make_candidate(old="1.0" if leader is None else repr(math.exp(old)), new=repr(math.exp(new)))
+    source = BASELINE if leader is None else str(made[steps.index(leader)])
+    mean, sd = predicted(history, candidate, script=source)
+    assert (mean[0], sd[0]) == pytest.approx(max(fits)[1:3], rel=1e-6)
+    assert max(fits)[3] > 0.0, "else this says nothing about losses"
 
 
 def test_what_helped_one_way_is_expected_to_help_on_and_to_hurt_back() -> None:

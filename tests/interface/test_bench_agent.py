@@ -48,6 +48,12 @@ def test_a_policy_that_forgets_is_found_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert "NOT equal" in render_agent(facts)
 
 
+def test_where_nothing_is_left_to_try_nothing_is_said_of_the_restored_one() -> None:
+    facts = bench_agent.bench_agent("random", 28, 3000, 0)
+    assert facts["restored"] == {"proposals": 0, "same": 0, "equal": None}
+    assert "not compared: nothing was left to try" in render_agent(facts)
+
+
 def test_an_unknown_policy_is_one_clear_line() -> None:
     with pytest.raises(ConfigurationError, match=r"^no policy is called 'best'; choose one of: ppo"):
         bench_agent.bench_agent("best", 150, 24, 0)

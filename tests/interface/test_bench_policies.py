@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from autoresearch_rl.agent.agents import prior_digest
+from autoresearch_rl.agent.shipped import load_prior, pack_prior
 from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import ConfigurationError, StorageError, StudyBusy
 from autoresearch_rl.interface.bench_commands import bench_policies as command
@@ -86,6 +88,21 @@ def test_longer_runs_are_made_anew_and_shorter_ones_read(tmp_path: Path) -> None
     assert shorter["told"] == []
     assert len(shorter["policies"]) == 1
     assert shorter["measures"][0]["mark"] == 6
+
+
+def test_runs_of_a_prior_that_has_changed_are_made_anew(tmp_path: Path) -> None:
+    prior, out = tmp_path / "mine.safetensors", tmp_path / "runs.jsonl"
+    prior.write_bytes(pack_prior(load_prior(0.05), {"made": "first"}))
+    first = measure(SimulatedSuite(), out, seeds=1, trials=6, policies=[str(prior)])
+    again = measure(SimulatedSuite(), out, seeds=1, trials=6, policies=[str(prior)])
+    assert ("1 runs to make" in first["told"][0], again["told"]) == (True, [])
+    prior.write_bytes(pack_prior(load_prior(0.05), {"made": "second"}))
+    changed = measure(SimulatedSuite(), out, seeds=1, trials=6, policies=[str(prior)])
+    assert "1 runs to make" in changed["told"][0]
+    assert [run.prior for run in read(out, "simulated").values()] == [prior_digest(str(prior))]
+    assert (
+        RealSuite("micro", tmp_path).study_name(str(prior), 3) == f"micro-prior-{prior_digest(str(prior))}-3"
+    )
 
 
 @pytest.mark.parametrize(

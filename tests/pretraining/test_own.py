@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from autoresearch_rl.agent.threads import one_thread
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.cli import cli
 from autoresearch_rl.pretraining import rollouts
-from autoresearch_rl.pretraining.own import LEAST, Own, read_own
+from autoresearch_rl.pretraining.own import LEAST, Own, OwnTask, read_own
+from autoresearch_rl.records import Verdict
+from autoresearch_rl.simulation.recorded import read_trials
 from autoresearch_rl.simulation.replay import replay
 from autoresearch_rl.simulation.study import SimulatedStudy
 from autoresearch_rl.storage.storage import Storage
@@ -24,7 +27,7 @@ from autoresearch_rl.storage.storage import Storage
 @pytest.fixture(scope="module")
 def played() -> SimulatedStudy:
     one_thread()
-    return replay("random", 0, 60)
+    return replay("random", 0, 100)
 
 
 def stored(home: Path, played: SimulatedStudy, trials: int, name: str = "one", **facts: object) -> Path:
@@ -43,7 +46,7 @@ def stored(home: Path, played: SimulatedStudy, trials: int, name: str = "one", *
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, played: SimulatedStudy) -> Path:
-    home = stored(tmp_path_factory.mktemp("own") / "home", played, 55)
+    home = stored(tmp_path_factory.mktemp("own") / "home", played, 95)
     stored(home, played, 5, "boasting", metric="self-reported")
     return stored(home, played, 5, "gone", task="/no/such/task")
 
@@ -80,6 +83,29 @@ def test_too_few_runs_are_one_clear_line(tmp_path: Path, played: SimulatedStudy)
         read_own([tmp_path])
 
 
+def test_what_can_be_read_twice_counts_once(own: Own, home: Path) -> None:
+    assert read_own([home, home / "studies.db"]).said == own.said
+
+
+def test_a_start_that_is_foretold_to_crash_is_not_played(own: Own) -> None:
+    real = read_trials()
+    crashing = [
+        replace(trial, config={"WIDTH": "40"}, verdict=Verdict.CRASH, bpb=None, study="made", number=200 + i)
+        for i, trial in enumerate(real.half(True).trials[:30])
+    ]
+    first = replace(real.trials[0], config={"WIDTH": "40"}, study="wide")
+    task = OwnTask.of("micro", replace(real, trials=(first, *real.trials, *crashing)))
+    assert all(start.get("WIDTH") != "40" for start in task.starts)
+    assert len(task.starts) == len(real.studies)
+
+
+def test_scores_that_foretell_nothing_are_one_clear_line() -> None:
+    real = read_trials()
+    hopeless = tuple(replace(trial, bpb=trial.bpb and 11.0, forecast=None) for trial in real.trials[:60])
+    with pytest.raises(ConfigurationError, match="its best script is foretold 8 bits per byte"):
+        OwnTask.of("micro", replace(real, trials=hopeless))
+
+
 @pytest.fixture
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollouts, "LENGTHS", (8,))
@@ -104,8 +130,8 @@ def test_pretraining_goes_on_from_the_shipped_prior(tmp_path: Path, own: Own, ho
 @pytest.mark.usefixtures("_short")
 def test_other_studies_do_not_go_on_with_it(tmp_path: Path, played: SimulatedStudy, home: Path) -> None:
     work = ["--rounds", "1", "--studies", "1", "--work", str(tmp_path / "w"), "--out", str(tmp_path / "p")]
-    other = stored(tmp_path / "other", played, 58)
+    other = stored(tmp_path / "other", played, 98)
     assert CliRunner().invoke(cli, ["pretrain", "--from", str(home), *work]).exit_code == 0
     result = CliRunner().invoke(cli, ["pretrain", "--from", str(other), *work])
     assert isinstance(result.exception, ConfigurationError)
-    assert "holds a pretraining with other settings" in str(result.exception)
+    assert "holds a pretraining of other trials, or fewer: choose another folder" in str(result.exception)

@@ -5,6 +5,7 @@ Nothing here imports torch or Optuna; the modules of the agents that need them d
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -142,4 +143,17 @@ def make_agent(name: str, seed: int) -> Agent:
 
 def policy_name(given: str) -> str:
     """The name of a policy as it is recorded: that of a file by its full path."""
-    return str(Path(given).resolve()) if given.endswith(PRIOR_SUFFIX) else given
+    return str(Path(given).absolute()) if given.endswith(PRIOR_SUFFIX) else given
+
+
+def prior_digest(policy: str) -> str:
+    """The beginning of the SHA-256 of a prior in a file; nothing for a policy with a name.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    if policy in POLICIES or not policy.endswith(PRIOR_SUFFIX):
+        return ""
+    from autoresearch_rl.agent.shipped import read_prior
+
+    return hashlib.sha256(read_prior(Path(policy))).hexdigest()[:16]

@@ -39,9 +39,10 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["metadata"])
         text, digest = header["text"], header["digest"]
         metadata: dict[str, Any] = json.loads(text)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        same = digest == _digest(tensors, text)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StorageError(f"the agent's checkpoint is damaged: {error!r}.") from error
-    if digest != _digest(tensors, text):
+    if not same:
         raise StorageError("the agent's checkpoint is damaged: its content does not match its digest.")
     return tensors, metadata
 

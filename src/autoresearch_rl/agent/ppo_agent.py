@@ -203,7 +203,7 @@ class PPOAgent:
 
     def _adopt(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         if metadata["agent"] != self.name:
-            raise ValueError(f"it is one of {metadata['agent']}")
+            raise ValueError(f"it is one of {metadata['agent']}, not of {self.name}")
         generator = torch.Generator()
         generator.set_state(tensors["torch_rng"])
         network = ActorCritic(self.config.epsilon, torch.Generator())

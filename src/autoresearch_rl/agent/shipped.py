@@ -60,6 +60,8 @@ def network_of(data: bytes, epsilon: float) -> tuple[ActorCritic, Mapping[str, A
     except RuntimeError as error:
         line = str(error).splitlines()[0]
         raise StorageError(f"the pretrained policy is not one of this version's: {line}") from error
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise StorageError("the pretrained policy has weights that are not finite.")
     return network, facts
 
 

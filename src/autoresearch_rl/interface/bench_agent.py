@@ -82,9 +82,9 @@ class _Watched:
     def restore(self, data: bytes) -> None:
         self.agent.restore(data)
 
-    def ends_equal(self) -> bool:
-        """Whether both would be stored as the same bytes."""
-        return self.second is not None and self.second.checkpoint() == self.agent.checkpoint()
+    def ends_equal(self) -> bool | None:
+        """Whether both would be stored as the same bytes; None if there was nothing left to compare."""
+        return self.second.checkpoint() == self.agent.checkpoint() if self.second else None
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _milliseconds(seconds: Sequence[float]) -> dict[str, float]:
 def render_agent(facts: Mapping[str, Any]) -> str:
     """The facts as lines for a terminal."""
     restored = facts["restored"]
-    ends = "equal to the last bit" if restored["equal"] else "NOT equal"
+    ends = {True: "equal to the last bit", False: "NOT equal", None: "not compared: nothing was left to try"}
     return "\n".join(
         [
             f"{facts['policy']}: {facts['trials']} trials of a made problem, "
@@ -112,7 +112,7 @@ def render_agent(facts: Mapping[str, Any]) -> str:
             _row("learn, checkpoint", facts["learn_ms"]),
             f"checkpoint {facts['checkpoint_bytes']:,} bytes",
             f"restored half-way: {restored['same']} of {restored['proposals']} proposals the same, "
-            f"checkpoints at the end {ends}",
+            f"checkpoints at the end {ends[restored['equal']]}",
         ]
     )
 

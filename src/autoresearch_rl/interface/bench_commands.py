@@ -102,7 +102,7 @@ def bench_edits(
 
 
 @bench.command("agent")
-@click.option("--policy", default="ppo", show_default=True, help="By name.")
+@click.option("--policy", default="ppo", show_default=True, help="A name, or the file of a prior.")
 @click.option(
     "--candidates",
     type=click.IntRange(min=28),

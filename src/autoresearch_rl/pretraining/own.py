@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +19,11 @@ from autoresearch_rl.simulation.collect import Collection
 from autoresearch_rl.simulation.conditions import Conditions
 from autoresearch_rl.simulation.recorded import RealTrials
 from autoresearch_rl.simulation.replay import Landscape, ReplayProblem
-from autoresearch_rl.simulation.response import noise
+from autoresearch_rl.simulation.response import WORST, noise
 from autoresearch_rl.storage.storage import Storage, StudyRecord
 
 LEAST = 40  # measured runs of a task: fewer foretell nothing
+NARROWEST = 1e-3  # bits per byte that can be gained, at least
 SHARE = 0.5  # of the studies of a round; the others keep the policy from knowing these tasks alone
 HEADROOM = 1.5  # times what the best script has gained: more is there than was found
 
@@ -44,19 +46,29 @@ class OwnTask:
 
     @classmethod
     def of(cls, task: str, real: RealTrials) -> OwnTask:
-        """From the trials of a task."""
+        """From the trials of a task.
+
+        Raises:
+            ConfigurationError: they foretell nothing.
+            StorageError: the task's script cannot be read.
+        """
         landscape = Landscape.of(load_task(task), real)
-        response = landscape.response
-        foretold = [response.bpb(trial.config, {}) for trial in real.trials if trial.bpb is not None]
-        starts = tuple(trials[0].config for trials in real.studies.values())
-        return cls(landscape, noise(real), starts, min(bpb for bpb in foretold if bpb is not None))
+        foretell = landscape.response.bpb
+        found = [foretell(trial.config, {}) for trial in real.trials if trial.bpb is not None]
+        best = min((bpb for bpb in found if bpb is not None), default=math.inf)
+        # A place that has crashed now and then may be foretold to crash where it did not.
+        starts = [trials[0].config for trials in real.studies.values()]
+        starts = [start for start in starts if foretell(start, {}) is not None]
+        if not starts or not 0.0 < best < WORST:
+            raise ConfigurationError(f"its best script is foretold {best:.4g} bits per byte")
+        return cls(landscape, noise(real), tuple(starts), best)
 
     def game(self, dice: random.Random) -> Game:
         """A replay of it, from the script that one of its studies began with."""
         problem = ReplayProblem(self.landscape, self.sigma, dice.choice(self.starts))
         start = problem.truth(problem.baseline)
-        assert start is not None, "a study began with it"
-        headroom = HEADROOM * max(start - self.best, self.sigma)
+        assert start is not None, "else it would be none of the starts"
+        headroom = HEADROOM * max(start - self.best, self.sigma, NARROWEST)
         name = self.landscape.task.folder.name
         return Game(f"own {name}", problem, Conditions(), start, headroom, SLACK * headroom)
 
@@ -88,22 +100,25 @@ def read_own(paths: Sequence[Path]) -> Own:
     """
     collections: dict[str, Collection] = {}
     said: list[str] = []
-    for index, path in enumerate(paths):
-        with Storage.open(database(path) if path.is_dir() else path, readonly=True) as storage:
+    databases = [database(path) if path.is_dir() else path for path in paths]
+    for index, path in enumerate(dict.fromkeys(path.resolve() for path in databases)):
+        with Storage.open(path, readonly=True) as storage:
             for study in storage.studies():
-                unique = replace(study, name=f"{index} {study.name}")
+                unique = replace(study, name=f"{study.name} ({index})")
                 if problem := _taken_in(collections, storage, unique):
                     said.append(f"left out study {study.name}: {problem}")
-    found = {task: collection.result() for task, collection in collections.items()}
     tasks, digest = [], hashlib.sha256()
-    for task, real in sorted(found.items()):
-        runs = sum(trial.value is not None for trial in real.trials)
-        if runs < LEAST:
-            said.append(f"left out task {task}: {runs} measured runs, {LEAST} are needed")
+    for task, real in sorted((task, collection.result()) for task, collection in collections.items()):
+        runs = sum(trial.bpb is not None for trial in real.trials)
+        try:
+            if runs < LEAST:
+                raise ConfigurationError(f"{runs} measured runs, {LEAST} are needed")
+            tasks.append(OwnTask.of(task, real))
+        except AutoResearchError as error:
+            said.append(f"left out task {task}: {error}")
             continue
         said.append(f"task {task}: {runs} measured runs of {len(real.studies)} studies")
         digest.update(repr((task, real)).encode("utf-8", "surrogateescape"))
-        tasks.append(OwnTask.of(task, real))
     if not tasks:
         where = ", ".join(map(str, paths))
         raise ConfigurationError(f"nothing to learn from in {where}: {'; '.join(said) or 'no studies'}")
@@ -118,7 +133,7 @@ def _taken_in(collections: dict[str, Collection], storage: Storage, study: Study
     try:
         collection = collections.get(task) or Collection(task)
         collection.add(storage, study)
-    except AutoResearchError as error:
+    except (AutoResearchError, UnicodeDecodeError) as error:
         return str(error).removesuffix(": leave it out")
     collections[task] = collection
     return None

@@ -163,9 +163,10 @@ class Pretraining:
     def _resume(self) -> None:
         tensors, facts = checkpoint.unpack((self.folder / STATE).read_bytes())
         if facts["plan"] != asdict(self.plan):
+            other = {**facts["plan"], "own": self.plan.own} != asdict(self.plan)
+            what = f"with other settings, {facts['plan']}" if other else "of other trials, or fewer"
             raise ConfigurationError(
-                f"{self.folder} holds a pretraining with other settings, {facts['plan']}: "
-                "choose another folder."
+                f"{self.folder} holds a pretraining {what}: choose another folder (--work)."
             )
         self.network.load_state_dict(checkpoint.under("network.", tensors))
         state: dict[int, dict[str, Tensor]] = {}

@@ -41,8 +41,9 @@ class Scale:
     @classmethod
     def of(cls, real: RealTrials) -> Scale:
         """That of a task."""
-        found = [t.value for t in real.trials if t.value is not None and math.isfinite(t.value)]
-        return cls(NEAREST * min(found, default=WORST))
+        return cls(
+            NEAREST * min((t.value for t in real.trials if t.value and 0 < t.value < WORST), default=WORST)
+        )
 
     def height(self, bpb: float) -> float:
         """Of a score."""

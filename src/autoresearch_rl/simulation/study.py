@@ -1,7 +1,7 @@
 """A study of a problem whose truth is known: an agent asks, the real ledger judges, a run takes no time.
 
 Asks, runs and judges in the order of `planner.py` and `study.py`. A run gives the true bits per byte of its
-script and noise; one that is clearly worse is mostly pruned, as hopeless runs are.
+script and noise; one that looks worse than the leader is mostly pruned, as hopeless runs are.
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ Seeds are begun one after the other, each with all policies, so that a bench tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoresearch_rl.agent.agents import make_agent, policy_name
+from autoresearch_rl.agent.agents import make_agent, policy_name, prior_digest
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.interface.policy_bench.comparison import compare, mean_of
 from autoresearch_rl.interface.policy_bench.drawing import draw_policies
@@ -130,8 +131,10 @@ def _told(run: Run, trials: int) -> str:
 
 
 def _make(suite: Suite, trials: int, key: Key, say: Say) -> Run:
-    return suite.run(*key, trials, say)
+    return replace(suite.run(*key, trials, say), prior=prior_digest(key[0]))
 
 
 def _complete(found: Found, key: Key, trials: int) -> bool:
-    return key in found and len(found[key].curve) >= trials
+    """Whether a run is there, long enough, and of the prior that is in the policy's file now."""
+    run = found.get(key)
+    return run is not None and len(run.curve) >= trials and run.prior == prior_digest(key[0])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autoresearch_rl.agent.agents import prior_digest
 from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.policy_bench.poor import poor_task
@@ -50,7 +51,8 @@ class RealSuite:
 
     def study_name(self, policy: str, seed: int) -> str:
         """Of the study that is this run."""
-        return f"{self.name}-{Path(policy).stem}-{seed}"
+        digest = prior_digest(policy)
+        return f"{self.name}-{f'prior-{digest}' if digest else policy}-{seed}"
 
     def prepare(self, policies: Sequence[str], seeds: int) -> None:
         """Makes the poor task, and looks whether the studies that are there are the ones that are meant.

@@ -36,6 +36,7 @@ class Run:
         baseline: the same of the first script, with the same seeds.
         family: of the problem, where a suite has several.
         tags: what else can be said of it: sparse, noisy, large.
+        prior: the digest of the policy's prior, if it is one in a file.
     """
 
     suite: str
@@ -52,6 +53,7 @@ class Run:
     baseline: tuple[float | None, ...] = ()
     family: str = ""
     tags: tuple[str, ...] = ()
+    prior: str = ""
 
     @property
     def key(self) -> Key:
