@@ -17,8 +17,8 @@ from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.cli import cli
 from autoresearch_rl.pretraining import rollouts
 from autoresearch_rl.pretraining.own import LEAST, Own, OwnTask, read_own
-from autoresearch_rl.records import Verdict
-from autoresearch_rl.simulation.recorded import read_trials
+from autoresearch_rl.records import TrialKind, Verdict
+from autoresearch_rl.simulation.recorded import Part, read_trials
 from autoresearch_rl.simulation.replay import replay
 from autoresearch_rl.simulation.study import SimulatedStudy
 from autoresearch_rl.storage.storage import Storage
@@ -87,16 +87,17 @@ def test_what_can_be_read_twice_counts_once(own: Own, home: Path) -> None:
     assert read_own([home, home / "studies.db"]).said == own.said
 
 
-def test_a_start_that_is_foretold_to_crash_is_not_played(own: Own) -> None:
+def test_what_has_run_is_not_foretold_to_crash() -> None:
+    """However often its place, or its generator, has crashed elsewhere."""
     real = read_trials()
-    crashing = [
-        replace(trial, config={"WIDTH": "40"}, verdict=Verdict.CRASH, bpb=None, study="made", number=200 + i)
-        for i, trial in enumerate(real.half(True).trials[:30])
-    ]
+    part = Part("literals", "scale", -1, 0.5, ("WIDTH",))
+    crash = replace(real.trials[-1], kind=TrialKind.EXPLORE, parts=(part,), verdict=Verdict.CRASH, bpb=None)
+    crashing = [replace(crash, config={"WIDTH": "41"}, study="crashing") for _ in range(200)]
     first = replace(real.trials[0], config={"WIDTH": "40"}, study="wide")
     task = OwnTask.of("micro", replace(real, trials=(first, *real.trials, *crashing)))
-    assert all(start.get("WIDTH") != "40" for start in task.starts)
-    assert len(task.starts) == len(real.studies)
+    assert len(task.starts) == len(real.studies) + 1
+    assert all(task.game(random.Random(seed)).start < 8.0 for seed in range(12))
+    assert task.landscape.response.bpb({"WIDTH": "41"}, {}) is None
 
 
 def test_scores_that_foretell_nothing_are_one_clear_line() -> None:

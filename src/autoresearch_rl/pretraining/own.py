@@ -56,18 +56,17 @@ class OwnTask:
         foretell = landscape.response.bpb
         found = [foretell(trial.config, {}) for trial in real.trials if trial.bpb is not None]
         best = min((bpb for bpb in found if bpb is not None), default=math.inf)
-        # A place that has crashed now and then may be foretold to crash where it did not.
-        starts = [trials[0].config for trials in real.studies.values()]
-        starts = [start for start in starts if foretell(start, {}) is not None]
-        if not starts or not 0.0 < best < WORST:
+        if not 0.0 < best < WORST:
             raise ConfigurationError(f"its best script is foretold {best:.4g} bits per byte")
-        return cls(landscape, noise(real), tuple(starts), best)
+        # A study whose first script crashed has ended there.
+        starts = tuple(trials[0].config for trials in real.studies.values() if trials[0].bpb is not None)
+        return cls(landscape, noise(real), starts, best)
 
     def game(self, dice: random.Random) -> Game:
         """A replay of it, from the script that one of its studies began with."""
         problem = ReplayProblem(self.landscape, self.sigma, dice.choice(self.starts))
         start = problem.truth(problem.baseline)
-        assert start is not None, "else it would be none of the starts"
+        assert start is not None, "what has run is not foretold to crash"
         headroom = HEADROOM * max(start - self.best, self.sigma, NARROWEST)
         name = self.landscape.task.folder.name
         return Game(f"own {name}", problem, Conditions(), start, headroom, SLACK * headroom)

@@ -110,6 +110,9 @@ class Unknown:
 
     def __init__(self, real: RealTrials, seed: int, scale: Scale) -> None:
         self._seed, self._scale = seed, scale
+        self._ran = {
+            item for trial in real.trials if trial.value is not None for item in trial.config.items()
+        }
         self._effects: dict[Kind, list[float]] = defaultdict(list)
         self._tries: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # of a place: tries, crashes
         self._rates: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # of a generator
@@ -144,7 +147,9 @@ class Unknown:
         return next((e for k in choices if len(e := self._effects.get(k, [])) >= least), [])
 
     def crashes(self, place: str, text: str, kind: Kind) -> bool:
-        """Whether a script with this value fails."""
+        """Whether a script with this value fails; what has run does not."""
+        if (place, text) in self._ran:
+            return False
         tries, failed = self._tries.get(place, (0, 0))
         of_kind = self._rates.get(kind[0], (0, 0))
         rate = (of_kind[1] + 0.5) / (of_kind[0] + 100.0)
