@@ -82,7 +82,8 @@ def test_two_workers_run_at_the_same_time_and_lose_nothing(tiny_task: Path, tmp_
         stop = study.run(trials=2, workers=2)
         assert stop.reason is StopReason.TRIALS
         numbers = sorted(trial.number for trial in study.trials)
-        assert numbers == list(range(5))
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) >= 5, "more if an edit led by noise and was measured again"
         spans = sorted((trial.started, trial.started + trial.wall_seconds) for trial in study.trials)
         assert any(later[0] < earlier[1] - 0.2 for earlier, later in pairwise(spans))
 

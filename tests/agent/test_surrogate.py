@@ -140,6 +140,15 @@ def test_a_run_that_was_stopped_for_looking_bad_is_taken_for_somewhat_better() -
     assert measured_bpb(ended) == 2.1, "an audited run has a measurement"
 
 
+def test_what_a_parent_measured_is_bounded() -> None:
+    """A division by the size of an ordinary effect must not overflow."""
+    candidate = make_candidate()
+    history = trials((candidate, 0.1))
+    history[1] = replace(history[1], val_bpb=0.0, incumbent_bpb=-1.8e299)
+    mean, sd = predicted(history, candidate, scale=1e-9)
+    assert np.isfinite([*mean, *sd]).all()
+
+
 def test_read_in_parts_or_at_once_it_says_the_same() -> None:
     rng = np.random.default_rng(0)
     measured = []

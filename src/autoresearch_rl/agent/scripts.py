@@ -109,6 +109,7 @@ class Scripts:
         bpb, foreseen = measured_bpb(trial), trial.verdict is Verdict.PRUNED
         if bpb is not None and abs(bpb) < MOST_BPB:
             start = bpb if trial.incumbent_bpb is None else trial.incumbent_bpb
+            start = max(-MOST_BPB, min(MOST_BPB, start))
             self.measured.append(Measurement(self.config(trial.script), bpb, start, foreseen, trial.segment))
         else:
             self.failed.append(self.config(trial.script))
