@@ -5,7 +5,6 @@ Nothing here imports torch or Optuna; the modules of the agents that need them d
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -147,13 +146,13 @@ def policy_name(given: str) -> str:
 
 
 def prior_digest(policy: str) -> str:
-    """The beginning of the SHA-256 of a prior in a file; nothing for a policy with a name.
+    """`shipped.digest` of a prior in a file; nothing for a policy with a name.
 
     Raises:
         ConfigurationError: the file cannot be read.
     """
     if policy in POLICIES or not policy.endswith(PRIOR_SUFFIX):
         return ""
-    from autoresearch_rl.agent.shipped import read_prior
+    from autoresearch_rl.agent.shipped import digest, read_prior
 
-    return hashlib.sha256(read_prior(Path(policy))).hexdigest()[:16]
+    return digest(read_prior(Path(policy)))

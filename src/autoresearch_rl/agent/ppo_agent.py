@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from autoresearch_rl.agent.health import diversity
 from autoresearch_rl.agent.policy import ActorCritic, mixed
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
 from autoresearch_rl.agent.proposals import compose
-from autoresearch_rl.agent.shipped import load_prior, network_of, read_prior
+from autoresearch_rl.agent.shipped import digest, load_prior, network_of, read_prior
 from autoresearch_rl.agent.slate import draw_slate, require_some, rng_from_state
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.records import Candidate, State, Trial
@@ -240,8 +239,7 @@ def from_prior(path: Path, seed: int) -> PPOAgent:
         network, _ = network_of(data, config.epsilon)
     except StorageError as error:
         raise ConfigurationError(f"{path} is no prior that `pretrain` wrote: {error}") from error
-    name = f"ppo from {hashlib.sha256(data).hexdigest()[:16]}"
-    return PPOAgent(seed, network, config, name=name)
+    return PPOAgent(seed, network, config, name=f"ppo from {digest(data)}")
 
 
 def from_scratch(seed: int, config: PPOConfig | None = None) -> PPOAgent:

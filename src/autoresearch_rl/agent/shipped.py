@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -45,6 +46,11 @@ def read_prior(path: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise ConfigurationError(f"{path} is no prior: it has more than {MOST_BYTES:,} bytes")
     return data
+
+
+def digest(data: bytes) -> str:
+    """What tells a prior from others: the beginning of its SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def network_of(data: bytes, epsilon: float) -> tuple[ActorCritic, Mapping[str, Any]]:
