@@ -12,13 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from autoresearch_rl.agent.agents import prior_digest
 from autoresearch_rl.agent.shipped import load_prior, pack_prior
+from autoresearch_rl.environment.hardware import hardware
 from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import ConfigurationError, StorageError, StudyBusy
 from autoresearch_rl.interface.bench_commands import bench_policies as command
+from autoresearch_rl.interface.options import as_seeds
 from autoresearch_rl.interface.policy_bench.bench import bench_policies
 from autoresearch_rl.interface.policy_bench.poor import POOR, poor_script
 from autoresearch_rl.interface.policy_bench.real import FRESH_SEEDS, RealSuite
@@ -39,7 +42,9 @@ COMMAND = [sys.executable, "-m", "autoresearch_rl", "bench", "policies"]
 def measure(suite: Suite, out: Path, *, seeds: int = 2, trials: int = 10, **more: Any) -> dict[str, Any]:
     told: list[str] = []
     policies = more.pop("policies", ["random", "greedy"])
-    facts = bench_policies(suite, policies, seeds, trials, more.pop("jobs", 1), out, told.append, **more)
+    facts = bench_policies(
+        suite, policies, range(seeds), trials, more.pop("jobs", 1), out, told.append, **more
+    )
     return {**facts, "told": told}
 
 
@@ -77,6 +82,37 @@ def test_the_command_and_what_it_goes_on_with(tmp_path: Path) -> None:
     assert found["measures"][0]["policies"][1]["versus"]["n"] == 2
     again = {run.key: run for run in read(tmp_path / "policies.jsonl", "simulated").values()}
     assert json.loads(before.splitlines()[0])["curve"] in [list(run.curve) for run in again.values()]
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("8", range(8)),
+        ("6-9", range(6, 10)),
+        (" 3-3", range(3, 4)),
+        ("2147483647-2147483647", range(2**31 - 1, 2**31)),
+    ],
+)
+def test_seeds_are_a_number_or_a_range(text: str, seeds: range) -> None:
+    assert as_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "9-6", "-1", "x", "", "1-2-3", "3-", "1.5", "٣", "0-2147483648", "9" * 5000]
+)
+def test_other_seeds_are_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="expected a number of seeds"):
+        as_seeds(text)
+
+
+def test_later_seeds_join_earlier_ones(tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    options = ["--policies", "random", "--trials", 5, "--out", out]
+    for seeds in ("1", "2-3"):
+        assert call(*options, "--seeds", seeds, cwd=tmp_path).returncode == 0
+    assert sorted(seed for _, seed in read(out, "simulated")) == [0, 2, 3]
+    report = call(*options, "--seeds", "1-3", "--report", "--json", cwd=tmp_path)
+    assert json.loads(report.stdout)["measures"][0]["policies"][0]["n"] == 2
 
 
 def test_longer_runs_are_made_anew_and_shorter_ones_read(tmp_path: Path) -> None:
@@ -150,6 +186,7 @@ def test_real_studies_are_ordinary_ones(tiny_task: Path, tmp_path: Path) -> None
         assert len(run.curve) == sum(trial.counts for trial in trials)
         assert run.seconds[-1] == pytest.approx(sum(t.train_seconds for t in trials), abs=2.0)
         assert len(run.final) == len(run.baseline) == FRESH_SEEDS
+        assert run.hardware == hardware()
         if policy == "random":
             assert len(trials) > before
     assert [m["by"] for m in facts["measures"]] == ["trials", "seconds", "area", "final"]
@@ -160,7 +197,7 @@ def test_another_study_of_that_name_is_an_error_in_one_line(tiny_task: Path, tmp
     create_study(str(tiny_task), "tiny-random-0", suite.home, policy="greedy", seed=0).close()
     create_study(str(tiny_task), "tiny-random-1", suite.home, policy="random", seed=5).close()
     with pytest.raises(ConfigurationError, match="was made with policy greedy, not random: choose") as error:
-        suite.prepare(["random"], 1)
+        suite.prepare(["random"], [0, 1])
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigurationError, match="seed 5, not 1"):
         suite.stored("random", 1)
@@ -180,12 +217,13 @@ def test_a_run_that_fails_is_told_and_the_others_are_made(tiny_task: Path, tmp_p
 DRIVER = """
 import sys
 from pathlib import Path
+from autoresearch_rl.interface.options import as_seeds
 from autoresearch_rl.interface.policy_bench.bench import bench_policies
 from autoresearch_rl.interface.policy_bench.real import RealSuite
 
 if __name__ == "__main__":
     task, home, out = sys.argv[1:]
-    bench_policies(RealSuite(task, Path(home)), ["random", "greedy"], 1, 500, 2, Path(out), print)
+    bench_policies(RealSuite(task, Path(home)), ["random", "greedy"], [0], 500, 2, Path(out), print)
 """
 
 
@@ -263,12 +301,12 @@ def test_the_poor_task_is_made_once_and_not_overwritten(tmp_path: Path) -> None:
     suite = SUITES["micro"](tmp_path, True)
     folder = tmp_path / "tasks" / "micro-poor"
     for _ in range(2):
-        suite.prepare(["random"], 1)
+        suite.prepare(["random"], [0])
     assert load_task(str(folder)).name == suite.name == "micro-poor"
     assert "LEARNING_RATE = 2e-4" in (folder / "train.py").read_text()
     (folder / "train.py").write_text(BIGRAM)
     with pytest.raises(ConfigurationError, match=r"train\.py is not what --poor makes of task micro"):
-        suite.prepare(["random"], 1)
+        suite.prepare(["random"], [0])
 
 
 def test_simulated_problems_cannot_be_poor(tmp_path: Path) -> None:

@@ -70,6 +70,19 @@ def test_pairs_are_what_both_have() -> None:
     assert "0/1" in render_policies(found)
 
 
+def test_runs_on_different_hardware_are_no_pair() -> None:
+    ppo, tpe = studies("ppo", 3.0), studies("tpe", 3.5)
+    for seed in (6, 7):
+        ppo[seed] = replace(ppo[seed], hardware="another processor")
+    tpe[7] = replace(tpe[7], hardware="another processor")
+    found = facts({"ppo": ppo, "tpe": tpe})
+    tpe_row = row(found, "trials", "tpe")
+    assert (tpe_row["n"], tpe_row["versus"]["n"]) == (8, 7)
+    assert [described["elsewhere"] for described in found["policies"]] == [0, 1]
+    assert "tpe: 1 runs make no pairs" in render_policies(found)
+    assert "no pairs" not in render_policies(facts({"ppo": studies("ppo", 3.0), "tpe": studies("tpe", 3.5)}))
+
+
 def test_equal_seconds() -> None:
     run = made_run("ppo", 0, [3.9, 3.5, 3.0], [6.0, 7.0, 9.0])
     assert [at_seconds(run, mark) for mark in (2, 3, 4, 5)] == [4.0, 3.9, 3.5, None]

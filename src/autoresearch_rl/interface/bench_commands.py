@@ -7,7 +7,17 @@ from pathlib import Path
 
 import click
 
-from autoresearch_rl.interface.options import HOME, JSON, SANDBOX, SEED, STUDY, UNSAFE, backend, print_facts
+from autoresearch_rl.interface.options import (
+    HOME,
+    JSON,
+    SANDBOX,
+    SEED,
+    STUDY,
+    UNSAFE,
+    as_seeds,
+    backend,
+    print_facts,
+)
 
 
 @click.group()
@@ -136,8 +146,9 @@ def bench_agent(policy: str, candidates: int, trials: int, seed: int, as_json: b
     help="Names or files of priors, with commas; the others are compared with the first.",
 )  # fmt: skip
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=8, show_default=True, help="Runs of each policy, in pairs."
-)
+    "--seeds", type=as_seeds, metavar="N|A-B", default="8", show_default=True,
+    help="Runs of each policy, in pairs: so many, or from seed A to seed B.",
+)  # fmt: skip
 @click.option("--trials", type=click.IntRange(min=1), default=100, show_default=True, help="Of each run.")
 @click.option("--poor", is_flag=True, help="Start a task from a script that is poor on purpose.")
 @click.option(
@@ -154,7 +165,7 @@ def bench_agent(policy: str, candidates: int, trials: int, seed: int, as_json: b
 def bench_policies(
     suite_name: str,
     policies: str,
-    seeds: int,
+    seeds: range,
     trials: int,
     poor: bool,
     jobs: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,24 @@ SANDBOX = click.option(
     help="How scripts are locked in; auto takes the best one that passes its self-test.",
 )
 BUDGET = click.option("--budget", type=float, help="Training seconds of a trial, in place of the task's.")
-SEED = click.IntRange(0, 2**31 - 1)
+LARGEST_SEED = 2**31 - 1
+SEED = click.IntRange(0, LARGEST_SEED)
+
+
+def as_seeds(text: str) -> range:
+    """A number of seeds, counted from 0, or the first and the last: `8` is `0-7`.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
+    match = re.fullmatch(r"(?:([0-9]{1,10})-)?([0-9]{1,10})", text.strip())
+    first, last = (match[1], int(match[2])) if match else ("0", -1)
+    seeds = range(int(first), last + 1) if first else range(last)
+    if not seeds or seeds[-1] > LARGEST_SEED:
+        raise click.BadParameter(
+            f"expected a number of seeds (8) or the first and the last (6-9), found {text!r}"
+        )
+    return seeds
 
 
 def backend(sandbox: str, unsafe: bool) -> str:

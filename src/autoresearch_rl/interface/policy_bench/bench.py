@@ -25,7 +25,7 @@ Found = dict[Key, Run]
 def bench_policies(
     suite: Suite,
     policies: Sequence[str],
-    seeds: int,
+    seeds: Sequence[int],
     trials: int,
     jobs: int,
     out: Path,
@@ -38,7 +38,7 @@ def bench_policies(
     Args:
         suite: what the policies are run on.
         policies: by name, or files of priors; the others are compared with the first.
-        seeds: runs of each policy.
+        seeds: of the runs of each policy.
         trials: of each run, reference runs not counted.
         jobs: runs at the same time, each in its own process.
         out: the finished runs, JSON Lines; those in it are not run again.
@@ -56,7 +56,7 @@ def bench_policies(
     for path in filter(None, (out, picture)):
         if not path.absolute().parent.is_dir():
             raise ConfigurationError(f"there is no folder {path.absolute().parent} for {path.name}: make it")
-    wanted = [(policy, seed) for seed in range(seeds) for policy in policies]
+    wanted = [(policy, seed) for seed in seeds for policy in policies]
     failed: Mapping[Key, str] = {}
     if is_torn(out):
         say(f"note: the last line of {out} was torn by a kill: that run is left out")
@@ -64,7 +64,7 @@ def bench_policies(
         found = _there(suite, wanted, trials, out)
     else:
         found, failed = _made(suite, wanted, trials, jobs, out, say)
-    runs = {p: {seed: found[p, seed] for seed in range(seeds) if (p, seed) in found} for p in policies}
+    runs = {p: {seed: found[p, seed] for seed in seeds if (p, seed) in found} for p in policies}
     if not any(runs.values()):
         whys = "; ".join(dict.fromkeys(failed.values())) or f"none in {out}; leave --report out to make them"
         raise ConfigurationError(f"there are no runs of suite {suite.name} to compare: {whys}")
@@ -74,7 +74,7 @@ def bench_policies(
         "suite": suite.name,
         "unit": suite.unit,
         "lower_is_better": suite.lower_is_better,
-        "seeds": seeds,
+        "seeds": list(seeds),
         **compare(runs, trials, suite.lower_is_better),
         "failed": [{"policy": policy, "seed": seed, "why": why} for (policy, seed), why in failed.items()],
     }
@@ -99,7 +99,7 @@ def _made(
     left = [key for key in wanted if not _complete(found, key, trials)]
     if not left:
         return found, failed
-    suite.prepare(list(dict.fromkeys(policy for policy, _ in left)), 1 + max(seed for _, seed in left))
+    suite.prepare(list(dict.fromkeys(policy for policy, _ in left)), sorted({seed for _, seed in left}))
     say(f"suite {suite.name}: {len(left)} runs to make, {len(wanted) - len(left)} are in {out}")
     ended = spread(partial(_make, suite, trials), left, jobs, say)
     try:

@@ -98,7 +98,10 @@ def compare(runs: Runs, trials: int, lower_is_better: bool) -> dict[str, Any]:
         "trials": trials,
         "first": next(iter(runs)),
         "measures": [_compared(measure, runs, lower_is_better) for measure in measures(runs, trials)],
-        "policies": [_described(policy, list(found.values()), trials) for policy, found in runs.items()],
+        "policies": [
+            {**_described(policy, list(found.values()), trials), "elsewhere": _elsewhere(runs, found)}
+            for policy, found in runs.items()
+        ],
         "by_family": list(_by_family(runs, trials)),
     }
 
@@ -122,14 +125,20 @@ def _within(runs: Runs, trials: int, family: str = "", tag: str = "") -> list[di
     return rows
 
 
+def paired(first: Mapping[int, Run], other: Mapping[int, Run]) -> list[int]:
+    """Seeds that two policies have both been run on, on the same hardware."""
+    return [seed for seed in sorted(first.keys() & other) if first[seed].hardware == other[seed].hardware]
+
+
 def _compared(measure: Measure, runs: Runs, lower_is_better: bool) -> dict[str, Any]:
     first, *others = runs
+    pairs = {policy: paired(runs[first], runs[policy]) for policy in others}
     known = {
         policy: {seed: value for seed, run in found.items() if (value := measure.value(run)) is not None}
         for policy, found in runs.items()
     }
     rows = {p: {"policy": p, **interval(list(known[p].values()))._asdict(), "versus": None} for p in runs}
-    pairs = {p: sorted(known[first].keys() & known[p].keys()) for p in others}
+    pairs = {p: [s for s in seeds if s in known[first] and s in known[p]] for p, seeds in pairs.items()}
     tested = [p for p in others if pairs[p]]
     versus = [[known[p][seed] - known[first][seed] for seed in pairs[p]] for p in tested]
     tests = [signed_rank(differences) for differences in versus]
@@ -151,6 +160,12 @@ def _verdict(p_holm: float, pairs: int, tests: int, better: bool) -> str:
     if p_holm < LEVEL:
         return "better" if better else "worse"
     return "level" if tests * least_p(pairs) < LEVEL else "too few"
+
+
+def _elsewhere(runs: Runs, found: Mapping[int, Run]) -> int:
+    """Runs that are not paired with the first policy's of the same seed: it was made on other hardware."""
+    first = next(iter(runs.values()))
+    return len(first.keys() & found) - len(paired(first, found))
 
 
 def _described(policy: str, runs: Sequence[Run], trials: int) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class RealSuite:
         digest = prior_digest(policy)
         return f"{self.name}-{f'prior-{digest}' if digest else policy}-{seed}"
 
-    def prepare(self, policies: Sequence[str], seeds: int) -> None:
+    def prepare(self, policies: Sequence[str], seeds: Sequence[int]) -> None:
         """Makes the poor task, and looks whether the studies that are there are the ones that are meant.
 
         Raises:
@@ -64,7 +64,7 @@ class RealSuite:
         if self.poor:
             poor_task(self.task, self._poor_folder)
         with Storage.open(database(self.home)) as storage:  # its schema is made once, not by every process
-            for policy, seed in ((policy, seed) for seed in range(seeds) for policy in policies):
+            for policy, seed in ((policy, seed) for seed in seeds for policy in policies):
                 if record := storage.study(self.study_name(policy, seed)):
                     self._require_meant(record, policy, seed)
 
@@ -134,7 +134,8 @@ class RealSuite:
                 "choose another --home"
             )
         return Run(self.name, record.settings["policy"], record.settings["seed"], budget,
-                   *trace(_scores(record.baseline, trials)))  # fmt: skip
+                   *trace(_scores(record.baseline, trials)),
+                   hardware=str(record.fingerprint["hardware"]))  # fmt: skip
 
 
 def within(trials: Sequence[Trial], most: int) -> Sequence[Trial]:

@@ -31,7 +31,7 @@ class ReplaySuite:
         """Of its runs."""
         return "replay-poor" if self.poor else "replay"
 
-    def prepare(self, policies: Sequence[str], seeds: int) -> None:
+    def prepare(self, policies: Sequence[str], seeds: Sequence[int]) -> None:
         """Looks whether the real trials can be read.
 
         Raises:

@@ -37,6 +37,7 @@ class Run:
         family: of the problem, where a suite has several.
         tags: what else can be said of it: sparse, noisy, large.
         prior: the digest of the policy's prior, if it is one in a file.
+        hardware: that the scripts were trained on, where they were: what a second buys depends on it.
     """
 
     suite: str
@@ -54,6 +55,7 @@ class Run:
     family: str = ""
     tags: tuple[str, ...] = ()
     prior: str = ""
+    hardware: str = ""
 
     @property
     def key(self) -> Key:

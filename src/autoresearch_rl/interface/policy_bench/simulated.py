@@ -26,7 +26,7 @@ class SimulatedSuite:
     unit: str = "share of what can be gained"
     lower_is_better: bool = False
 
-    def prepare(self, policies: Sequence[str], seeds: int) -> None:
+    def prepare(self, policies: Sequence[str], seeds: Sequence[int]) -> None:
         """Nothing: a simulation needs nothing."""
 
     def stored(self, policy: str, seed: int) -> Run | None:

@@ -29,7 +29,7 @@ class Suite(Protocol):
     def lower_is_better(self) -> bool:
         """Whether a lower score is better."""
 
-    def prepare(self, policies: Sequence[str], seeds: int) -> None:
+    def prepare(self, policies: Sequence[str], seeds: Sequence[int]) -> None:
         """Makes what all runs share, and looks whether they can be made, once, before they are.
 
         Raises:

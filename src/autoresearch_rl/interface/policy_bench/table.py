@@ -78,6 +78,11 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
             notes.append(
                 f"{row['policy']}: {row['ended_early']} runs had nothing left to try before their end"
             )
+        if row["elsewhere"]:
+            notes.append(
+                f"{row['policy']}: {row['elsewhere']} runs make no pairs, since the first policy's runs with "
+                "these seeds were made on other hardware"
+            )
         if row["final_failures"]:
             notes.append(f"{row['policy']}: {row['final_failures']} fresh measurements failed")
     notes += [
