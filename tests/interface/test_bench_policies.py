@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ from autoresearch_rl.interface.options import as_seeds
 from autoresearch_rl.interface.policy_bench.bench import bench_policies
 from autoresearch_rl.interface.policy_bench.poor import POOR, poor_script
 from autoresearch_rl.interface.policy_bench.real import FRESH_SEEDS, RealSuite
-from autoresearch_rl.interface.policy_bench.runs import read
+from autoresearch_rl.interface.policy_bench.runs import append, read
 from autoresearch_rl.interface.policy_bench.simulated import SimulatedSuite
 from autoresearch_rl.interface.policy_bench.suites import SUITES, Suite
 from autoresearch_rl.opening import create_study, database, open_notebook
 from autoresearch_rl.storage.lock import study_lock
 from autoresearch_rl.storage.storage import Storage
 from autoresearch_rl.target.script import Script
+from made_runs import made_run
 from terminal import heeds_ctrl_c
 from test_kill_study import children, require_no_survivors
 from tiny import BIGRAM
@@ -124,6 +126,18 @@ def test_longer_runs_are_made_anew_and_shorter_ones_read(tmp_path: Path) -> None
     assert shorter["told"] == []
     assert len(shorter["policies"]) == 1
     assert shorter["measures"][0]["mark"] == 6
+
+
+def test_seeds_that_were_run_on_other_hardware_are_told(tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    for seed in (0, 1):
+        append(
+            out, replace(made_run("ppo", seed, [0.1] * 6), suite="simulated", hardware="another processor")
+        )
+    facts = measure(SimulatedSuite(), out, seeds=3, trials=6, policies=["ppo", "random"])
+    assert "note: runs with seeds 0, 1 in" in facts["told"][1]
+    assert facts["policies"][1]["elsewhere"] == 2
+    assert facts["measures"][0]["policies"][1]["versus"]["n"] == 1
 
 
 def test_runs_of_a_prior_that_has_changed_are_made_anew(tmp_path: Path) -> None:

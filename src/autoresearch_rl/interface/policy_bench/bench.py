@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_rl.agent.agents import make_agent, policy_name, prior_digest
+from autoresearch_rl.environment.hardware import hardware
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.interface.policy_bench.comparison import compare, mean_of
 from autoresearch_rl.interface.policy_bench.drawing import draw_policies
@@ -51,11 +52,7 @@ def bench_policies(
         StorageError: a file cannot be written.
     """
     policies = list(dict.fromkeys(map(policy_name, policies)))
-    for policy in policies:
-        make_agent(policy, 0)
-    for path in filter(None, (out, picture)):
-        if not path.absolute().parent.is_dir():
-            raise ConfigurationError(f"there is no folder {path.absolute().parent} for {path.name}: make it")
+    _require_possible(policies, [path for path in (out, picture) if path])
     wanted = [(policy, seed) for seed in seeds for policy in policies]
     failed: Mapping[Key, str] = {}
     if is_torn(out):
@@ -80,6 +77,15 @@ def bench_policies(
     }
 
 
+def _require_possible(policies: Sequence[str], files: Sequence[Path]) -> None:
+    """Raises `ConfigurationError` if a policy is unknown, or a file has no folder."""
+    for policy in policies:
+        make_agent(policy, 0)
+    for path in files:
+        if not path.absolute().parent.is_dir():
+            raise ConfigurationError(f"there is no folder {path.absolute().parent} for {path.name}: make it")
+
+
 def _there(suite: Suite, wanted: Sequence[Key], trials: int, out: Path) -> Found:
     """Runs of the file, and what else can be read, finished or not."""
     found = read(out, suite.name)
@@ -101,6 +107,9 @@ def _made(
         return found, failed
     suite.prepare(list(dict.fromkeys(policy for policy, _ in left)), sorted({seed for _, seed in left}))
     say(f"suite {suite.name}: {len(left)} runs to make, {len(wanted) - len(left)} are in {out}")
+    if elsewhere := sorted(_elsewhere(found, left)):
+        say(f"note: runs with seeds {', '.join(map(str, elsewhere))} in {out} were made on other hardware "
+            "and make no pairs with those made here: choose other seeds (--seeds A-B)")  # fmt: skip
     ended = spread(partial(_make, suite, trials), left, jobs, say)
     try:
         for count, (key, run) in enumerate(ended, 1):
@@ -119,6 +128,12 @@ def _made(
     finally:
         ended.close()  # ends the processes, now
     return found, failed
+
+
+def _elsewhere(found: Found, left: Sequence[Key]) -> set[int]:
+    """Seeds of runs to make that others have been run on, on other hardware."""
+    made = {seed for (_, seed), run in found.items() if run.hardware not in ("", hardware())}
+    return made & {seed for _, seed in left}
 
 
 def _told(run: Run, trials: int) -> str:
