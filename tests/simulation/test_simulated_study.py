@@ -1,8 +1,11 @@
 """A simulated study: judged by the real ledger, deterministic, and worth something to an agent."""
 
+import math
+
 import pytest
 
 from autoresearch_rl.agent.agents import make_agent
+from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger
 from autoresearch_rl.records import TrialKind, Verdict, script_id
 from autoresearch_rl.simulation.problem import MadeProblem, Shape
@@ -68,3 +71,27 @@ def test_a_search_gains_and_what_is_true_is_not_what_was_measured() -> None:
 def test_any_agent_can_play(policy: str) -> None:
     trials = study(0, policy).run(25).trials
     assert sum(t.counts for t in trials) == 25
+
+
+class Diverging(MadeProblem):
+    """Every script but the first trains to no finite number."""
+
+    def __init__(self, loss: float, first: float | None = 1.0) -> None:
+        super().__init__(SHAPE, 0)
+        self._loss, self._first = loss, first
+
+    def truth(self, source: str) -> float | None:
+        return self._first if source == self.baseline else self._loss
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_what_diverges_has_crashed(loss: float) -> None:
+    found = SimulatedStudy(Diverging(loss), make_agent("ppo", 0), 0).run(12)
+    assert {t.verdict for t in found.trials if t.kind is TrialKind.EXPLORE} == {Verdict.CRASH}
+    assert found.best() == 1.0
+
+
+@pytest.mark.parametrize("first", [None, math.nan, math.inf])
+def test_a_baseline_has_to_run(first: float | None) -> None:
+    with pytest.raises(ConfigurationError, match="the baseline of the problem crashes"):
+        SimulatedStudy(Diverging(1.0, first), make_agent("ppo", 0), 0)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from autoresearch_rl.agent.agents import Agent
 from autoresearch_rl.agent.reward import losses, novelty, reward
+from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger, judge
 from autoresearch_rl.records import Candidate, Edit, Proposal, State, Trial, TrialKind, Verdict, script_id
 from autoresearch_rl.simulation.conditions import Conditions
@@ -50,6 +51,9 @@ class SimulatedStudy:
         agent: asked and told as in a real study.
         seed: of the noise and of the compound candidates.
         conditions: how it measures, what it offers, what goes wrong.
+
+    Raises:
+        ConfigurationError: the problem's baseline does not run.
     """
 
     def __init__(
@@ -65,6 +69,10 @@ class SimulatedStudy:
         self._measured: list[tuple[float, int, Candidate]] = []  # edits, the best first
         self.ledger = Ledger(first)
         self.trials: list[Trial] = []
+        if self.truth(first) is None:
+            raise ConfigurationError(
+                "the baseline of the problem crashes: its truth has to be a finite number"
+            )
 
     def run(self, trials: int) -> SimulatedStudy:
         """Goes on until so many trials count, which reference runs do not, or nothing is left to try."""
@@ -203,9 +211,10 @@ class SimulatedStudy:
         return Proposal(len(self.trials), kind, parent, source, edit, 0, candidate, confirms, started=0.0)
 
     def truth(self, script: str) -> float | None:
-        """True bits per byte of a script by its SHA-256; None if it crashes."""
+        """True bits per byte of a script by its SHA-256; None if it crashes, or diverges to no finite number."""
         if script not in self._truths:
-            self._truths[script] = self.problem.truth(self._sources[script])
+            bpb = self.problem.truth(self._sources[script])
+            self._truths[script] = bpb if bpb is not None and math.isfinite(bpb) else None
         return self._truths[script]
 
     def _tell(self, proposal: Proposal) -> Trial:
