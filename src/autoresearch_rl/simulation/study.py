@@ -211,7 +211,7 @@ class SimulatedStudy:
         return Proposal(len(self.trials), kind, parent, source, edit, 0, candidate, confirms, started=0.0)
 
     def truth(self, script: str) -> float | None:
-        """True bits per byte of a script by its SHA-256; None if it crashes, or diverges to no finite number."""
+        """True bits per byte of a script by its SHA-256; None if it crashes, or diverges."""
         if script not in self._truths:
             bpb = self.problem.truth(self._sources[script])
             self._truths[script] = bpb if bpb is not None and math.isfinite(bpb) else None
