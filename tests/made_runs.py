@@ -17,6 +17,19 @@ def made_run(
 ) -> Run:
     """A run of suite `made`, with a budget of 2 s."""
     spent = tuple(seconds or (2.0 * (k + 1) for k in range(len(curve))))
+    first = tuple(4.0 for _ in final)
     return Run(
-        "made", policy, seed, 2.0, 4.0, tuple(curve), spent, 0.9, 0.5, ended, tuple(final), tuple(final)
+        "made",
+        policy,
+        seed,
+        2.0,
+        4.0,
+        tuple(curve),
+        spent,
+        0.9,
+        0.5,
+        ended,
+        tuple(final),
+        first,
+        trials=len(curve),
     )

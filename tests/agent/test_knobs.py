@@ -143,3 +143,11 @@ def test_a_scale_has_an_inverse(scale: Scale) -> None:
     for size in (0.00123, 0.25, 0.5, 0.75, 0.999):
         assert scale.size(scale.of(size)) == pytest.approx(size, rel=1e-3)
         assert math.isfinite(scale.of(size))
+
+
+@pytest.mark.parametrize("text", ["2**3", "0x10", "nan", "inf", ""])
+def test_what_is_no_plain_number_is_no_knob(text: str) -> None:
+    """A problem of one's own may offer anything."""
+    odd = Candidate(Edit((Change("ODD", text, "2.0"),)), "literals", "scale", 1, 0.69)
+    plain = Candidate(Edit((Change("RATE", "1.0", "2.0"),)), "literals", "scale", 1, 0.69)
+    assert [knob.place for knob in choose_knobs([odd, plain])] == ["RATE"]

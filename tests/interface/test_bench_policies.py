@@ -200,7 +200,7 @@ def test_real_studies_are_ordinary_ones(tiny_task: Path, tmp_path: Path) -> None
         assert len(run.curve) == sum(trial.counts for trial in trials)
         assert run.seconds[-1] == pytest.approx(sum(t.train_seconds for t in trials), abs=2.0)
         assert len(run.final) == len(run.baseline) == FRESH_SEEDS
-        assert run.hardware == hardware()
+        assert (run.hardware, run.trials) == (hardware(), wanted)
         if policy == "random":
             assert len(trials) > before
     assert [m["by"] for m in facts["measures"]] == ["trials", "seconds", "area", "final"]

@@ -110,6 +110,35 @@ def test_what_was_measured_again() -> None:
     assert "tpe: 1 runs had nothing left to try before their end" in told
 
 
+def test_what_was_gained_beside_the_first_script() -> None:
+    """Load that weighs on the first script and on the last of a run alike changes nothing."""
+    ppo = by_seed([made_run("ppo", s, [3.0], final=[3.1]) for s in range(3)])
+    tpe = by_seed([made_run("tpe", s, [3.0], final=[3.5]) for s in range(3)])
+    tpe[1] = replace(tpe[1], final=(3.6,), baseline=(4.1,))
+    found = facts({"ppo": ppo, "tpe": tpe}, 1)
+    assert row(found, "change", "ppo")["mean"] == pytest.approx(-0.9)
+    assert row(found, "change", "tpe")["mean"] == pytest.approx(-0.5)
+    assert "minus the first script" in render_policies(found)
+
+
+def test_what_was_measured_again_belongs_to_the_trials_that_were_asked_for() -> None:
+    ppo = by_seed([made_run("ppo", s, [3.0] * 9, final=[2.9]) for s in range(3)])
+    tpe = by_seed([made_run("tpe", s, [3.0] * 5, final=[3.2]) for s in range(3)])
+    ppo[2] = replace(ppo[2], trials=5)  # settling what leads added four
+    found = facts({"ppo": ppo, "tpe": tpe}, 5)
+    assert [row(found, "final", p)["n"] for p in ("ppo", "tpe")] == [1, 3]
+    assert row(found, "trials", "ppo")["n"] == 3
+    assert "ppo: 2 runs were made with another number of trials" in render_policies(found)
+
+
+def test_too_few_is_what_could_not_have_been_shown() -> None:
+    """Of two policies the one with few pairs may have the larger p, which Holm does not raise."""
+    runs = {"ppo": studies("ppo", 3.0, 20), "tpe": studies("tpe", 3.5, 20), "other": studies("other", 3.5, 6)}
+    runs["other"][0] = replace(runs["other"][0], curve=(4.0,) * 24 + (2.9,))
+    found = facts(runs)
+    assert row(found, "trials", "other")["versus"]["verdict"] == "level"
+
+
 def test_the_picture(tmp_path: Path) -> None:
     runs = {"ppo": studies("ppo", 3.0), "tpe": studies("tpe", 3.5, 1), "none": {}}
     path = tmp_path / "policies.png"

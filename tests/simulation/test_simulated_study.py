@@ -7,7 +7,8 @@ import pytest
 from autoresearch_rl.agent.agents import make_agent
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger
-from autoresearch_rl.records import TrialKind, Verdict, script_id
+from autoresearch_rl.planner import MOST_REJECTED
+from autoresearch_rl.records import Candidate, Change, Edit, TrialKind, Verdict, script_id
 from autoresearch_rl.simulation.problem import MadeProblem, Shape
 from autoresearch_rl.simulation.study import SHARES, SimulatedStudy
 from autoresearch_rl.target.generators.compound import DRAWN, NAME, SHARE
@@ -95,3 +96,39 @@ def test_what_diverges_has_crashed(loss: float) -> None:
 def test_a_baseline_has_to_run(first: float | None) -> None:
     with pytest.raises(ConfigurationError, match="the baseline of the problem crashes"):
         SimulatedStudy(Diverging(1.0, first), make_agent("ppo", 0), 0)
+
+
+class Picky(MadeProblem):
+    """No edit fits."""
+
+    def apply(self, source: str, edit: Edit) -> str:
+        raise KeyError(source)
+
+
+def test_it_ends_where_no_edit_fits() -> None:
+    found = SimulatedStudy(Picky(SHAPE, 0), make_agent("random", 0), 0).run(30)
+    assert [t.verdict for t in found.trials[REFERENCE_RUNS:]] == [Verdict.REJECTED] * MOST_REJECTED
+
+
+class Rate:
+    """One number, and two edits of it."""
+
+    baseline, sigma = "rate = 1.0", 0.01
+
+    def candidates(self, source: str) -> list[Candidate]:
+        old = source.split(" = ")[1]
+        edits = [Edit((Change("rate", old, str(float(old) * factor)),)) for factor in (0.5, 2.0)]
+        return [Candidate(e, "literals", "scale", sign, 0.69) for e, sign in zip(edits, (-1, 1), strict=True)]
+
+    def apply(self, source: str, edit: Edit) -> str:
+        return f"rate = {edit.changes[0].new}"
+
+    def truth(self, source: str) -> float | None:
+        return 1.0 + (float(source.split(" = ")[1]) - 0.1) ** 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_leads_is_proven_or_given_up_before_the_end(seed: int) -> None:
+    found = SimulatedStudy(Rate(), make_agent("random", seed), seed).run(1000)
+    assert found.ledger.leader == found.ledger.incumbent
+    assert found.best() < 1.2

@@ -82,7 +82,7 @@ def choose_knobs(candidates: Sequence[Candidate]) -> list[Knob]:
     offered: dict[str, list[Change]] = defaultdict(list)
     for candidate in candidates:
         single = candidate.generator == "literals" and len(candidate.edit.changes) == 1
-        if single and candidate.operator in ("scale", "step"):
+        if single and candidate.operator in ("scale", "step") and _is_number(candidate.edit.changes[0]):
             offered[candidate.edit.changes[0].site].append(candidate.edit.changes[0])
     knobs = [_knob(place, changes) for place, changes in offered.items()]
     return sorted(knobs, key=lambda knob: (_rank(knob.place), knob.place))[:MOST]
@@ -141,6 +141,14 @@ def _grid(size: int, offered: set[int]) -> list[int]:
     if {size - grain, size + grain} <= known:
         return list(range(min(known), max(known) + 1, grain))
     return sorted(known)
+
+
+def _is_number(change: Change) -> bool:
+    """Whether both texts are plain numbers: a problem of one's own may offer anything."""
+    try:
+        return math.isfinite(float(change.old)) and math.isfinite(float(change.new))
+    except ValueError:
+        return False
 
 
 def _is_integer(text: str) -> bool:

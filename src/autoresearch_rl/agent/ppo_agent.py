@@ -147,10 +147,11 @@ class PPOAgent:
         if not np.isfinite(trial.reward):
             raise ConfigurationError(f"trial {trial.number} needs a finite reward, got {trial.reward}.")
         chosen = self._pending.pop(trial.number)
+        if not self.online:
+            return {}
         self._window.append(replace(chosen, reward=trial.reward))
         self._completed += 1
-        due = self.online and self._completed % self.config.update_every == 0
-        return self._update() if due else {}
+        return self._update() if self._completed % self.config.update_every == 0 else {}
 
     def _update(self) -> dict[str, float]:
         batch = self._batch()

@@ -23,7 +23,7 @@ from scipy.linalg import solve_triangular
 from autoresearch_rl.agent.scripts import Config, Measurement, Move, Scripts, moves, number
 from autoresearch_rl.records import Candidate, State, script_id
 
-WINDOW = 400  # latest measurements: a decision costs their cube
+WINDOW = 400  # latest measurements, at least (twice as many at most): a decision costs their cube
 LENGTH = 1.0  # of the kernel along a number, in its logarithm: a factor of e
 CLIP = 6.0  # ordinary effects: a larger loss says no more than one of this size
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of an effect's deviation, in ordinary effects; the likelihood decides

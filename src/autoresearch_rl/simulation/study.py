@@ -18,6 +18,7 @@ from autoresearch_rl.agent.agents import Agent
 from autoresearch_rl.agent.reward import losses, novelty, reward
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger, judge
+from autoresearch_rl.planner import MOST_REJECTED
 from autoresearch_rl.records import Candidate, Edit, Proposal, State, Trial, TrialKind, Verdict, script_id
 from autoresearch_rl.simulation.conditions import Conditions
 from autoresearch_rl.simulation.offers import SHARES, Offers
@@ -106,7 +107,9 @@ class SimulatedStudy:
         for number in ledger.rebases:
             if proposal := self._rebase(number):
                 return proposal
-        return self._again(ledger.due) if ledger.due else self._explore()
+        if ledger.due:
+            return self._again(ledger.due)
+        return self._explore() or (self._again(ledger.leader) if ledger.leader != ledger.incumbent else None)
 
     def _again(self, script: str) -> Proposal:
         source = self._sources[script]
@@ -125,7 +128,7 @@ class SimulatedStudy:
 
     def _explore(self) -> Proposal | None:
         state, leader = self.state(), self.ledger.leader
-        if not state.candidates:
+        if not state.candidates or self._is_refused():
             return None
         candidate = self.agent.propose(state)
         if not isinstance(self.problem, Offering):
@@ -137,6 +140,11 @@ class SimulatedStudy:
                 state.number, TrialKind.EXPLORE, leader, lost, candidate.edit, 0, candidate, None, 0.0
             )
         return self._propose(TrialKind.EXPLORE, leader, source, candidate)
+
+    def _is_refused(self) -> bool:
+        """Whether nothing runs that the agent proposes: as in a real study, then it ends."""
+        latest = self.trials[-MOST_REJECTED:]
+        return len(latest) == MOST_REJECTED and all(t.verdict is Verdict.REJECTED for t in latest)
 
     def state(self) -> State:
         """What the agent sees."""

@@ -146,7 +146,7 @@ def _told(run: Run, trials: int) -> str:
 
 
 def _make(suite: Suite, trials: int, key: Key, say: Say) -> Run:
-    return replace(suite.run(*key, trials, say), prior=prior_digest(key[0]))
+    return replace(suite.run(*key, trials, say), prior=prior_digest(key[0]), trials=trials)
 
 
 def _complete(found: Found, key: Key, trials: int) -> bool:

@@ -28,7 +28,7 @@ class Measure:
     """One number of each run, by which policies are compared.
 
     Attributes:
-        by: `trials`, `seconds`, `area` or `final`.
+        by: `trials`, `seconds`, `area`, `final` or `change`.
         mark: after so many trials, or so many training seconds in budgets of one trial.
         value: None of a run that has not got that far.
     """
@@ -57,9 +57,15 @@ def area(run: Run, trials: int) -> float | None:
     return fmean(run.curve[:trials]) if len(run.curve) >= trials else None
 
 
-def final(run: Run) -> float | None:
-    """The last incumbent, measured again."""
-    return mean_of(run.final)
+def final(run: Run, trials: int) -> float | None:
+    """The last incumbent, measured again; of a run that went on for longer it is another one."""
+    return mean_of(run.final) if run.trials == trials else None
+
+
+def change(run: Run, trials: int) -> float | None:
+    """The same without the first script's score, measured beside it: load on the machine weighs on both."""
+    last, first = final(run, trials), mean_of(run.baseline)
+    return None if last is None or first is None else last - first
 
 
 def mean_of(scores: Sequence[float | None]) -> float | None:
@@ -77,7 +83,8 @@ def measures(runs: Runs, trials: int) -> Iterator[Measure]:
         yield Measure("seconds", mark, partial(at_seconds, mark=mark))
     yield Measure("area", None, partial(area, trials=trials))
     if any(run.final for run in every):
-        yield Measure("final", None, final)
+        yield Measure("final", None, partial(final, trials=trials))
+        yield Measure("change", None, partial(change, trials=trials))
 
 
 def _seconds_marks(complete: Sequence[Run], trials: int) -> list[int]:
@@ -142,24 +149,23 @@ def _compared(measure: Measure, runs: Runs, lower_is_better: bool) -> dict[str, 
     tested = [p for p in others if pairs[p]]
     versus = [[known[p][seed] - known[first][seed] for seed in pairs[p]] for p in tested]
     tests = [signed_rank(differences) for differences in versus]
-    for policy, differences, test, p_holm in zip(
-        tested, versus, tests, holm([test.p for test in tests]), strict=True
-    ):
+    found, least = holm([test.p for test in tests]), holm([least_p(len(d)) for d in versus])
+    for policy, differences, test, p_holm, lowest in zip(tested, versus, tests, found, least, strict=True):
         better = (test.excess < 0) == lower_is_better
         rows[policy]["versus"] = {
             **interval(differences)._asdict(),
             "p": test.p,
             "p_holm": p_holm,
-            "verdict": _verdict(p_holm, len(differences), len(tests), better),
+            "verdict": _verdict(p_holm, lowest, better),
         }
     return {"by": measure.by, "mark": measure.mark, "policies": list(rows.values())}
 
 
-def _verdict(p_holm: float, pairs: int, tests: int, better: bool) -> str:
-    """What may be said of a policy beside the first."""
+def _verdict(p_holm: float, lowest: float, better: bool) -> str:
+    """What may be said of a policy beside the first; `lowest` is what p would be at best."""
     if p_holm < LEVEL:
         return "better" if better else "worse"
-    return "level" if tests * least_p(pairs) < LEVEL else "too few"
+    return "level" if lowest < LEVEL else "too few"
 
 
 def _elsewhere(runs: Runs, found: Mapping[int, Run]) -> int:
@@ -176,6 +182,7 @@ def _described(policy: str, runs: Sequence[Run], trials: int) -> dict[str, Any]:
         "runs": len(runs),
         "complete": len(complete),
         "ended_early": sum(bool(run.ended) for run in runs),
+        "other_length": sum(bool(run.final) and run.trials != trials for run in runs),
         "final_failures": sum(run.final.count(None) for run in runs),
         "unique": mean_of([run.unique for run in runs]),
         "structural": mean_of([run.structural for run in runs]),

@@ -61,4 +61,5 @@ class ReplaySuite:
                 if trial.counts and counted % TELL_EVERY == 0:
                     say(f"{self.name}-{policy}-{seed}: {counted} of {trials} trials, {study.best():.4f}")
 
-        return Run(self.name, policy, seed, 1.0, *trace(steps()))
+        run = Run(self.name, policy, seed, 1.0, *trace(steps()))
+        return run.prolonged(trials, "nothing was left to try")

@@ -37,6 +37,7 @@ class Run:
         family: of the problem, where a suite has several.
         tags: what else can be said of it: sparse, noisy, large.
         prior: the digest of the policy's prior, if it is one in a file.
+        trials: how many were asked for; settling what leads may add some, after which `final` was measured.
         hardware: that the scripts were trained on, where they were: what a second buys depends on it.
     """
 
@@ -55,6 +56,7 @@ class Run:
     family: str = ""
     tags: tuple[str, ...] = ()
     prior: str = ""
+    trials: int = 0
     hardware: str = ""
 
     @property
@@ -176,7 +178,10 @@ def _run(line: bytes, path: Path) -> Run:
     try:
         fields: dict[str, Any] = json.loads(line)
         lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
-        return Run(**{**fields, **lists})
+        run = Run(**{**fields, **lists})
+        if len(run.curve) != len(run.seconds):
+            raise ValueError(f"{len(run.curve)} scores at {len(run.seconds)} times")
+        return run
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"{path} is not a file of this bench, choose another --out: {error}"

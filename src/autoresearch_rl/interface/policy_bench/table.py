@@ -10,6 +10,7 @@ ABOUT = {
     "seconds": "best so far after training seconds for {mark} full trials",
     "area": "mean of the best so far over {trials} trials (area under the curve)",
     "final": "the last best script, measured again with fresh seeds",
+    "change": "the same, minus the first script with these seeds",
 }
 
 
@@ -81,7 +82,12 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
         if row["elsewhere"]:
             notes.append(
                 f"{row['policy']}: {row['elsewhere']} runs make no pairs, since the first policy's runs with "
-                "these seeds were made on other hardware"
+                "these seeds were made on other hardware, or it was not recorded"
+            )
+        if row["other_length"]:
+            notes.append(
+                f"{row['policy']}: {row['other_length']} runs were made with another number of trials: "
+                "what was measured again after them is not compared"
             )
         if row["final_failures"]:
             notes.append(f"{row['policy']}: {row['final_failures']} fresh measurements failed")
