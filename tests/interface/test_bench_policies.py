@@ -203,7 +203,7 @@ def test_real_studies_are_ordinary_ones(tiny_task: Path, tmp_path: Path) -> None
         assert (run.hardware, run.trials) == (hardware(), wanted)
         if policy == "random":
             assert len(trials) > before
-    assert [m["by"] for m in facts["measures"]] == ["trials", "seconds", "area", "final"]
+    assert [m["by"] for m in facts["measures"]] == ["trials", "seconds", "area", "final", "change"]
 
 
 def test_another_study_of_that_name_is_an_error_in_one_line(tiny_task: Path, tmp_path: Path) -> None:
