@@ -109,6 +109,23 @@ def test_there_are_many_and_no_two_give_the_same_script(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
+def test_after_any_of_them_there_are_others_and_all_change_something(name: str) -> None:
+    found, shared = candidates(name), ("swap key as value", "swap query as key")
+    for candidate in drawn(found, 4) + [c for c in found if c.topic.startswith(shared)]:
+        script = Script(result(Script(SCRIPTS[name]), candidate))
+        others = list(Grammar().propose(script))
+        assert others
+        assert all(result(script, other) != script.source for other in others), candidate.topic
+
+
+def test_a_key_that_is_the_value_already_is_not_made_it_again() -> None:
+    (swap,) = (c for c in candidates("stdlib") if c.topic.startswith("swap key as value"))
+    script = Script(result(Script(toy.STDLIB), swap))
+    assert "q, k, k," in script.source
+    assert not [c for c in Grammar().propose(script) if "key as value" in c.topic]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_they_apply_and_invert_whatever_the_line_ends(name: str) -> None:
     source = SCRIPTS[name]
     source = {"nanogpt": source.replace("\n", "\r\n"), "minimal": source[:-1]}.get(name, source)

@@ -128,6 +128,17 @@ def test_two_edits_of_one_site_or_one_place_are_not_joined() -> None:
     assert join(STDLIB, [one, lines], "compound", "compound") is None
 
 
+def test_edits_that_undo_one_another_are_not_joined() -> None:
+    script = Script("first = 1\nmoved = 2\nlast = 3\n")
+    gone = Edit((Change(TEXT, "first = 1\nmoved = 2\n", "first = 1\n"),))
+    again = Edit((Change(TEXT, "last = 3\n", "moved = 2\nlast = 3\n"),))
+    parts = [
+        Candidate(edit, "grammar", "x", 0, 1.0, topic) for topic, edit in (("gone", gone), ("again", again))
+    ]
+    assert all(splices(script, part.edit) for part in parts)
+    assert join(script, parts, "compound", "compound") is None
+
+
 def test_what_an_agent_joins_has_to_be_new_and_allowed() -> None:
     space, width, batch = full_space(), literal("WIDTH", "128", "256"), literal("BATCH_SIZE", "16", "8")
     made = space.joined(STDLIB, [width, batch])

@@ -79,7 +79,7 @@ def edit_at(source: str, splices: Iterable[Splice]) -> Edit:
         done = b
     new += old[done:]
     hunks = [hunk for hunk in hunks if hunk.a < hunk.b or hunk.c < hunk.d]
-    if not hunks or not new:
+    if not new or new == old:
         raise EditError("expected replacements that change the script and leave something of it")
     return _edit(hunks, old, new)
 

@@ -59,20 +59,19 @@ def join(script: Script, parts: Sequence[Candidate], generator: str, operator: s
     topics = [topic for single in singles for topic in single.topics]
     if len(set(topics)) < len(topics):
         return None
+    changes = tuple(change for single in singles for change in single.edit.changes)
     try:
         places = sorted(
             (splice for single in singles for splice in splices(script, single.edit)), key=lambda s: s[:2]
         )
-    except EditError:
+        if any(after[0] < before[1] for before, after in pairwise(places)):
+            return None
+        in_lines = any(change.site == TEXT for change in changes)
+        edit = edit_at(script.source, places) if in_lines else Edit(changes)
+    except EditError:  # one is not about this script, or one undoes the other
         return None
-    if any(after[0] < before[1] for before, after in pairwise(places)):
-        return None
-    changes = tuple(change for single in singles for change in single.edit.changes)
     if not script.divisors.keep(integers(script, changes)):
         return None
-    edit = Edit(changes)
-    if any(change.site == TEXT for change in changes):
-        edit = edit_at(script.source, places)
     odds = sum(single.odds for single in singles) / len(singles)
     magnitude = max(single.magnitude for single in singles)
     return Candidate(edit, generator, operator, 0, magnitude, "", odds, singles)

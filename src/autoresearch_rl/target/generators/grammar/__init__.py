@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from autoresearch_rl.errors import EditError
 from autoresearch_rl.records import Candidate, Edit, Trial
 from autoresearch_rl.target.blocks import edit_at
 from autoresearch_rl.target.generators.grammar import functions, statements, training, weights
@@ -35,7 +36,10 @@ class Grammar:
         topics: Counter[str] = Counter()
         for rule in RULES:
             for draft in rule(view):
-                edit = edit_at(script.source, draft.splices)
+                try:
+                    edit = edit_at(script.source, draft.splices)
+                except EditError:  # it reads like that already: a key is the value once this mutation leads
+                    continue
                 if edit not in seen:
                     seen.add(edit)
                     topics[draft.topic] += 1
