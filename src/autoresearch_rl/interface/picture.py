@@ -10,6 +10,8 @@ from autoresearch_rl.errors import StorageError
 from autoresearch_rl.judgement.lineage import path as lineage
 from autoresearch_rl.records import Metric, Trial, TrialKind, Verdict
 
+LABEL = 28  # characters of an edit beside its keep: longer ones run into the next
+
 
 def draw(trials: Sequence[Trial], path: Path, metric: Metric = Metric.MEASURED) -> None:
     """Draws a study, replacing the picture in one step. Without a scored trial there is nothing to draw.
@@ -92,15 +94,17 @@ def _annotate(axes: object, trials: Sequence[Trial]) -> None:
     for trial in _keeps(trials):
         if trial.val_bpb is not None:
             axes.annotate(  # type: ignore[attr-defined]
-                _label(trials, trial), (trial.number, trial.val_bpb), xytext=(4, -10),
-                textcoords="offset points", fontsize=7, rotation=-20, va="top",
+                _label(trials, trial), (trial.number, trial.val_bpb), xytext=(5, 3),
+                textcoords="offset points", fontsize=7, rotation=20, va="bottom", rotation_mode="anchor",
             )  # fmt: skip
 
 
 def _label(trials: Sequence[Trial], kept: Trial) -> str:
     """The last edit of a keep, and how many more it rests on."""
     steps = lineage(trials, kept)
-    return steps[-1].what[:48] + (f" and {len(steps) - 1} more" if steps[1:] else "")
+    what = steps[-1].what
+    what = what if len(what) <= LABEL else what[: LABEL - 1].rstrip() + "…"
+    return what + (f" and {len(steps) - 1} more" if steps[1:] else "")
 
 
 def save(figure: object, path: Path) -> None:
