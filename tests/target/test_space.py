@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import toy
@@ -183,6 +184,29 @@ def test_of_a_compound_edit_that_applies_no_longer_a_part_is_tried() -> None:
     assert both is not None
     found = of(full_space().candidates(STDLIB, (), [explored(1, both, 0.02, older)]), "recombination")
     assert [str(c) for c in found] == ["WIDTH: 128 -> 256"]
+
+
+def test_lines_that_made_this_script_are_not_written_a_second_time() -> None:
+    muon = next(c for c in of(full_space().candidates(STDLIB), "recipes") if c.topic == "muon")
+    other = next(c for c in of(full_space().candidates(STDLIB), "recipes") if c.topic == "adam_eps")
+    one = apply(STDLIB, muon.edit)
+    width = literal("WIDTH", "128", "64")
+    two = apply(one, width.edit)
+    both = join(STDLIB, [muon, other], "compound", "compound")
+    assert both is not None
+    history = [
+        replace(explored(1, muon, 0.1), script=one.id),
+        replace(explored(2, width, 0.1, one), script=two.id),
+        explored(3, both, 0.05),
+    ]
+    past = Script(STDLIB.source.replace("WIDTH = 128", "WIDTH = 64"))  # the same without Muon
+    assert {str(c) for c in singles_of_the_past(past, history)} >= {"recipes: muon"}
+    assert {str(c) for c in singles_of_the_past(two, history)} == {"recipes: adam_eps"}
+
+
+def singles_of_the_past(script: Script, history: list[Trial]) -> list[Candidate]:
+    found = of(full_space().candidates(script, (), history), "recombination")
+    return [c for c in found if len(c.parts) == 1]
 
 
 @pytest.mark.parametrize("forbidden", ["recipes", "recipes/adam_eps", "literals", "compound"])

@@ -24,7 +24,8 @@ class Recombination:
 
     What an edit gained was measured on the script of its time. On another it may gain again: a near miss
     there, a keep whose leader was replaced, one part of a compound edit. Those that were tried on this very
-    script give nothing new, and `Space` drops them.
+    script give nothing new, and `Space` drops them. Lines that made this script could often be written once
+    more (a second Muon behind the first): they are left out.
     """
 
     name = "recombination"
@@ -43,15 +44,34 @@ class Recombination:
     def _again(self, script: Script, history: Sequence[Trial]) -> Iterator[Candidate]:
         """Edits that apply, from the largest gain to the smallest, each once."""
         seen: set[object] = set()
+        present = _present(script, history)
         for trial in sorted(_measured(history), key=lambda t: (-(t.gain or 0.0), t.number)):
             assert trial.candidate is not None
             # All of it, else what is left of it.
             for candidate in (trial.candidate, *trial.candidate.parts):
+                if present.intersection(candidate.topics):
+                    continue
                 if candidate.edit not in seen and _applies(script, candidate):
                     seen.add(candidate.edit)
                     # Where it came from stays known: a person may forbid that.
                     yield replace(candidate, generator=self.name, topic="", parts=candidate.singles)
                     break
+
+
+def _present(script: Script, history: Sequence[Trial]) -> set[str]:
+    """The topics of the edits of lines that lead from the baseline to this script.
+
+    Named sites are not among them: such an edit says what it replaces, so it applies only once.
+    """
+    made_by: dict[str, Trial] = {}
+    for trial in history:
+        made_by.setdefault(trial.script, trial)
+    topics: set[str] = set()
+    trial = made_by.get(script.id)
+    while trial and trial.candidate and trial.parent != trial.script:
+        topics.update(single.topic for single in trial.candidate.singles if single.topic)
+        trial = made_by.get(trial.parent)
+    return topics
 
 
 def _measured(history: Sequence[Trial]) -> list[Trial]:
