@@ -328,9 +328,10 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    _, err = process.communicate(timeout=10)
     assert process.returncode == 130
     assert time.monotonic() - began < 5
+    assert err.endswith("\nstopped at once; the same command goes on\n")
 
 
 @pytest.mark.parametrize("size", [(24, 80), (5, 20)])

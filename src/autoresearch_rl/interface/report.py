@@ -159,9 +159,7 @@ def _fresh(values: Sequence[float]) -> str:
     """The unbiased score: what a script is chosen by is low by luck, too."""
     if not values:
         return "not measured again since it was kept: what it was chosen by flatters it"
-    return (
-        f"{mean(values):.4f} val_bpb in {len(values)} runs made since it was kept: not chosen for being low"
-    )
+    return f"{mean(values):.4f} val_bpb in {len(values)} runs that it was not chosen by"
 
 
 def _render_pruning(facts: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from autoresearch_rl.opening import create_study
 from autoresearch_rl.records import StopReason, Trial, Verdict
 from autoresearch_rl.study import Study
 
+SHOW_CURSOR = b"\x1b[?25h"  # the bars hide it
 EXIT_CODES = {StopReason.PERSON: 130, StopReason.DISK: 1}
 
 
@@ -88,6 +89,9 @@ def interruptible(study: Study, live: Live) -> Iterator[None]:
     def handle(_: int, __: FrameType | None) -> None:
         nonlocal asked
         if asked:
+            os.write(
+                2, (SHOW_CURSOR if os.isatty(2) else b"") + b"\nstopped at once; the same command goes on\n"
+            )
             os._exit(130)  # the kernel kills the sandboxes with us; the database is safe at any instant
         asked = True
         study.stop()
