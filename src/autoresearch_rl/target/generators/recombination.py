@@ -67,10 +67,10 @@ def _present(script: Script, history: Sequence[Trial]) -> set[str]:
     for trial in history:
         made_by.setdefault(trial.script, trial)
     topics: set[str] = set()
-    trial = made_by.get(script.id)
-    while trial and trial.candidate and trial.parent != trial.script:
-        topics.update(single.topic for single in trial.candidate.singles if single.topic)
-        trial = made_by.get(trial.parent)
+    step = made_by.get(script.id)
+    while step and step.candidate and step.parent != step.script:
+        topics.update(single.topic for single in step.candidate.singles if single.topic)
+        step = made_by.get(step.parent)
     return topics
 
 
