@@ -61,6 +61,18 @@ def test_a_closed_connection_is_told(pair: Pair) -> None:
         wire.receive(pair[1], time.monotonic() + 5)
 
 
+def test_to_send_to_who_has_left_is_told_apart_from_who_does_not_read(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "SEND_LIMIT", 0.1)
+    with pytest.raises(wire.WireError, match="timed out") as late:
+        wire.send(pair[0], {"t": "rows"}, bytes(1 << 22))
+    assert not isinstance(late.value, wire.WireClosed)
+    pair[1].close()
+    with pytest.raises(wire.WireClosed, match="cannot send"):
+        wire.send(pair[0], {"t": "rows"}, bytes(1 << 22))
+
+
 def test_a_type_that_is_no_text_is_no_type(pair: Pair) -> None:
     wire.send(pair[0], {"t": ["x"]})
     assert wire.receive(pair[1], time.monotonic() + 5).type == ""

@@ -159,6 +159,8 @@ class Server:
         payload = np.ascontiguousarray(rows, dtype=np.int32).tobytes()
         try:
             wire.send(self._sandbox.control, {"t": "rows"}, payload)
+        except wire.WireClosed as error:
+            raise self._died() from error
         except wire.WireError as error:
             raise Refused(f"the model's server does not read: {error}") from error
 
@@ -168,8 +170,7 @@ class Server:
             limit = min(deadline, time.monotonic() + FRAME_LIMIT)
             frame = wire.receive(self._sandbox.control, limit, max_payload=size)
         except wire.WireClosed as error:
-            reason = self._sandbox.exit_reason()
-            raise Refused(f"the model's server died ({reason})", crash=True) from error
+            raise self._died() from error
         except wire.WireError as error:
             raise Refused(f"the model's server: {error}") from error
         if frame.type == "failed":
@@ -178,6 +179,9 @@ class Server:
             found = f"{len(frame.payload)} bytes of {one_line(frame.type, 40)!r}"
             raise Refused(f"the model's server sent {found}, not {size} of {kind!r}")
         return frame.payload
+
+    def _died(self) -> Refused:
+        return Refused(f"the model's server died ({self._sandbox.exit_reason()})", crash=True)
 
     def _watch_until_it_speaks(self, deadline: float) -> None:
         poll = select.poll()

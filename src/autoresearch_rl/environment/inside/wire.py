@@ -46,7 +46,8 @@ def send(sock: socket.socket, body: dict[str, Any], payload: bytes = b"", fds: t
     """Sends one frame.
 
     Raises:
-        WireError: the other side is gone or does not read.
+        WireClosed: the other side is gone.
+        WireError: it does not read.
     """
     text = json.dumps(body).encode()
     head = HEADER.pack(len(text), len(payload)) + text
@@ -56,6 +57,8 @@ def send(sock: socket.socket, body: dict[str, Any], payload: bytes = b"", fds: t
         for rest in (head[sent:], payload):
             if rest:  # sending nothing fails, too, when the other side has already done its work and left
                 sock.sendall(rest)
+    except ConnectionError as error:
+        raise WireClosed(f"cannot send: {error}") from error
     except OSError as error:
         raise WireError(f"cannot send: {error}") from error
 
