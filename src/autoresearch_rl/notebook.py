@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.judgement.acceptance import Ledger
-from autoresearch_rl.judgement.lineage import path
+from autoresearch_rl.lineage import path
 from autoresearch_rl.records import Outcome, Trial, TrialKind, Verdict
 from autoresearch_rl.storage.journal import Journal
 from autoresearch_rl.storage.storage import Storage, StudyRecord

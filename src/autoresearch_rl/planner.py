@@ -11,7 +11,7 @@ from autoresearch_rl.environment.environment import Environment
 from autoresearch_rl.environment.log import one_line
 from autoresearch_rl.errors import EditError
 from autoresearch_rl.judgement.acceptance import REFERENCE_RUNS, Ledger
-from autoresearch_rl.judgement.lineage import origin
+from autoresearch_rl.lineage import origin
 from autoresearch_rl.notebook import Notebook
 from autoresearch_rl.records import Candidate, Edit, Proposal, State, TrialKind
 from autoresearch_rl.target.agenda import Agenda, Steering

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_trials import BASELINE, made, simulated
 
-from autoresearch_rl.judgement.lineage import origin, path
+from autoresearch_rl.lineage import origin, path
 from autoresearch_rl.records import Change, Edit, Trial, TrialKind, Verdict, script_id
 
 A, B, C = map(script_id, "abc")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from autoresearch_rl.agent.features import topic_words
+from autoresearch_rl.agent.scripts import finite
 from autoresearch_rl.records import Candidate, Change, Edit
 
 MOST = 16
@@ -145,10 +146,7 @@ def _grid(size: int, offered: set[int]) -> list[int]:
 
 def _is_number(change: Change) -> bool:
     """Whether both texts are plain numbers: a problem of one's own may offer anything."""
-    try:
-        return math.isfinite(float(change.old)) and math.isfinite(float(change.new))
-    except ValueError:
-        return False
+    return finite(change.old) is not None and finite(change.new) is not None
 
 
 def _is_integer(text: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autoresearch_rl.agent.scripts import finite
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.records import Candidate, Trial, TrialKind, Verdict
 
@@ -128,18 +129,9 @@ def _novelty_at(topic: str, new: str, tried: Sequence[tuple[str, str]]) -> float
 
 
 def _distance(new: str, tried: str) -> float:
-    a, b = _number(new), _number(tried)
+    a, b = finite(new), finite(tried)
     if new == tried or (a is not None and a == b):
         return 0.0
     if not a or not b or (a > 0.0) != (b > 0.0):
         return 1.0
     return abs(math.log(abs(a)) - math.log(abs(b)))
-
-
-def _number(text: str) -> float | None:
-    """The value of a finite, plain number, else None."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

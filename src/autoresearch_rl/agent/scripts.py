@@ -123,7 +123,7 @@ def number(default: str, text: str) -> float:
         default: the baseline's value at the place, which tells what kind of number it is.
         text: the value.
     """
-    value = _finite(text)
+    value = finite(text)
     if value is None:
         return math.nan
     if _is_near_one(default):
@@ -133,11 +133,12 @@ def number(default: str, text: str) -> float:
 
 def _is_near_one(default: str) -> bool:
     """Whether it is a momentum, or another share of which what lacks to one counts."""
-    value = _finite(default)
+    value = finite(default)
     return value is not None and SHARE <= value < 1.0
 
 
-def _finite(text: str) -> float | None:
+def finite(text: str) -> float | None:
+    """The value of a plain, finite number, else None."""
     try:
         value = float(text)
     except ValueError:

@@ -19,7 +19,7 @@ from autoresearch_rl.errors import StorageError
 from autoresearch_rl.interface.doubts import explained
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.interface.scoring import each_seed, paired_difference
-from autoresearch_rl.judgement.lineage import path
+from autoresearch_rl.lineage import path
 from autoresearch_rl.opening import open_notebook, require_comparable
 from autoresearch_rl.records import TrialKind, Verdict
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoresearch_rl.errors import StorageError
-from autoresearch_rl.judgement.lineage import path as lineage
+from autoresearch_rl.lineage import path as lineage
 from autoresearch_rl.records import Metric, Trial, TrialKind, Verdict
 
 LABEL = 28  # characters of an edit beside its keep: longer ones run into the next

@@ -17,7 +17,7 @@ from autoresearch_rl.interface.doubts import doubts, explained
 from autoresearch_rl.judgement.acceptance import Ledger
 from autoresearch_rl.judgement.audit import pruning_record
 from autoresearch_rl.judgement.convergence import outlook
-from autoresearch_rl.judgement.lineage import path
+from autoresearch_rl.lineage import path
 from autoresearch_rl.opening import open_notebook
 from autoresearch_rl.records import Metric, Trial, TrialKind, Verdict
 from autoresearch_rl.storage.journal import Journal

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations, islice
 
 from autoresearch_rl.errors import EditError
+from autoresearch_rl.lineage import ancestors
 from autoresearch_rl.records import Candidate, Trial, TrialKind
 from autoresearch_rl.target.blocks import TEXT, locate
 from autoresearch_rl.target.edits import splices
@@ -63,15 +64,8 @@ def _present(script: Script, history: Sequence[Trial]) -> set[str]:
 
     Named sites are not among them: such an edit says what it replaces, so it applies only once.
     """
-    made_by: dict[str, Trial] = {}
-    for trial in history:
-        made_by.setdefault(trial.script, trial)
-    topics: set[str] = set()
-    step = made_by.get(script.id)
-    while step and step.candidate and step.parent != step.script:
-        topics.update(single.topic for single in step.candidate.singles if single.topic)
-        step = made_by.get(step.parent)
-    return topics
+    made = (step.candidate for step in ancestors(history, script.id) if step.candidate)
+    return {single.topic for candidate in made for single in candidate.singles if single.topic}
 
 
 def _measured(history: Sequence[Trial]) -> list[Trial]:

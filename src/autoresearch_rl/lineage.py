@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from autoresearch_rl.records import Trial, Verdict
 
@@ -16,6 +17,22 @@ def origin(trials: Sequence[Trial], script: str) -> Trial:
     return next(trial for trial in trials if trial.script == script)
 
 
+def ancestors(trials: Sequence[Trial], script: str) -> Iterator[Trial]:
+    """The trials whose edits lead from the baseline to a script, from its own back to the first.
+
+    Args:
+        trials: of the study in order of completion.
+        script: one that they ran; of any other nothing is known.
+    """
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.script, trial)
+    step = first.get(script)
+    while step and step.parent != step.script:
+        yield step
+        step = first.get(step.parent)
+
+
 def path(trials: Sequence[Trial], kept: Trial) -> tuple[Trial, ...]:
     """The trials whose edits lead from the incumbent before to a kept trial's script, oldest first.
 
@@ -25,8 +42,5 @@ def path(trials: Sequence[Trial], kept: Trial) -> tuple[Trial, ...]:
     """
     before = trials[: trials.index(kept)]
     incumbents = {trial.script for trial in before if trial.verdict is Verdict.KEEP}
-    made, parent = [kept], kept.parent
-    while parent not in incumbents and (step := origin(trials, parent)).parent != parent:
-        made.append(step)
-        parent = step.parent
-    return tuple(reversed(made))
+    earlier = takewhile(lambda step: step.script not in incumbents, ancestors(trials, kept.parent))
+    return tuple(reversed([kept, *earlier]))
