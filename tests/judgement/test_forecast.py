@@ -1,6 +1,5 @@
 """Forecasts: what they may know, how far they are off, and what they make of strange curves."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -205,19 +204,6 @@ def test_forecasts_do_not_depend_on_the_unit(factor: float) -> None:
     for one, other in zip(forecasts(curves), forecasts(scaled), strict=True):
         for a, b in zip(one, other, strict=True):
             assert [factor * a.value, factor * a.low] == pytest.approx([b.value, b.low], rel=1e-6)
-
-
-def test_a_forecast_takes_less_than_50_ms() -> None:
-    forecaster, rng = Forecaster(), np.random.default_rng(11)
-    for _ in range(110):
-        forecaster.add(Recipe().run(rng, readings=40))
-    curve = Recipe().run(rng, readings=40)
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        forecaster.forecast(curve, 0.5)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.05
 
 
 def test_the_power_law_is_found_and_its_parts_are_not_negative() -> None:

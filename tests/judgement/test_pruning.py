@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -183,16 +182,6 @@ def test_a_look_counts_at_the_tenth_it_was_due_at_and_a_reading_when_it_was_take
     assert curve.progress.tolist() == pytest.approx([0.31 / 3, 0.25, 1.0])
     assert curve.values.tolist() == [5.0, 4.0, 3.25]
     assert curve.rates.tolist() == [[pytest.approx(0.31 / 3), 1e-3]]
-
-
-def test_a_look_takes_less_than_fifty_milliseconds_of_a_long_study():
-    pruner = Pruner(BUDGET, audit=1.0)
-    study(pruner, 7, 200)
-    readings = probes(random.Random(0), 3.6)
-    began = time.process_time()
-    for number in range(20):
-        pruner.watch(proposal(number, 3.5))(readings[:7])
-    assert (time.process_time() - began) / 20 < 0.05
 
 
 def taught(*margins: float) -> Pruner:

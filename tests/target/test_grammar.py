@@ -2,7 +2,6 @@
 
 import random
 import re
-import time
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -185,11 +184,8 @@ def check_causal(model: nn.Module, idx: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", ["stdlib", "nanogpt"])
-def test_they_take_little_time(name: str) -> None:
-    script = Script(SCRIPTS[name])
-    started = time.process_time()
-    assert len(list(Grammar().propose(script))) > 90
-    assert time.process_time() - started < 0.25
+def test_there_are_many(name: str) -> None:
+    assert len(list(Grammar().propose(Script(SCRIPTS[name])))) > 90
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
