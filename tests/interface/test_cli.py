@@ -126,6 +126,19 @@ def test_best_opens_the_sealed_split_with_fresh_seeds(finished: Finished) -> Non
     assert json.loads((home / "one" / "test.json").read_text()) == facts["test"]
 
 
+def test_the_sealed_split_remembers_how_often_it_was_opened(finished: Finished, tmp_path: Path) -> None:
+    home = shutil.copytree(finished[0], tmp_path / "home")
+    path = home / "one" / "test.json"
+    path.unlink(missing_ok=True)
+    assert "has been opened" not in call("best", "--home", home, "--test").stdout
+    first = json.loads(path.read_text())
+    again = call("best", "--home", home, "--test").stdout
+    assert f"opened 2 times; gains before this one: {first['gain']['bpb']:+.4f}. Report the first" in again
+    assert json.loads(path.read_text())["earlier"] == [{k: v for k, v in first.items() if k != "earlier"}]
+    path.write_text("[]")
+    one_line(call("best", "--home", home, "--test"), 1, "cannot be read: move it away")
+
+
 def test_a_run_that_has_reached_its_limit_ends_at_once(finished: Finished) -> None:
     home, first = finished
     result = call("run", "--study", "one", "--home", home, "--trials", 2)

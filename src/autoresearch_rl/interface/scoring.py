@@ -6,6 +6,7 @@ import json
 import math
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -126,11 +127,14 @@ def run_once(
 def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, Any]:
     """Trains best and baseline with fresh seeds, scores both on the sealed split, and writes `test.json`.
 
+    Whoever opens it again and again picks the luckiest result: `test.json` has the earlier ones as well.
+
     Raises:
         ConfigurationError: the study's scripts score themselves.
         EnvironmentChanged: the frozen part is not the one of the study.
-        StorageError: a run of a script that ran before now fails.
+        StorageError: a run of a script that ran before now fails, or `test.json` cannot be read.
     """
+    earlier = _openings(home / facts["study"] / "test.json")
     storage, record = open_notebook(home, facts["study"])
     with storage:
         if record.metric.mark:
@@ -148,12 +152,32 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
         finally:
             environment.close()
     result: dict[str, Any] = {name: _summary(values) for name, values in scores.items()}
+    result |= {"trial": facts["trial"], "opened": datetime.now(UTC).isoformat(timespec="seconds")}
     result["sandbox"] = environment.backend.name
     result["gain"] = paired_difference(scores["baseline"]["test"], scores["best"]["test"])
+    result["earlier"] = earlier
     path = home / record.name / "test.json"
     with storing(path):
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        partial = path.with_suffix(".json.part")
+        partial.write_text(json.dumps(result, indent=2) + "\n")
+        partial.replace(path)
     return {**facts, "untrusted": facts["untrusted"] or result["sandbox"] == UNTRUSTED, "test": result}
+
+
+def _openings(path: Path) -> list[dict[str, Any]]:
+    """What opening the sealed split has given so far, the first one first."""
+    if not path.exists():
+        return []
+    try:
+        last = json.loads(path.read_text(encoding="utf-8"))
+        openings = [*last.pop("earlier", []), last]
+        if not all(math.isfinite(opening["gain"]["bpb"]) for opening in openings):
+            raise ValueError("a gain is no number")
+    except (OSError, ValueError, AttributeError, TypeError, LookupError) as error:
+        raise StorageError(
+            f"{path} has what opening the sealed split gave before, and cannot be read: move it away"
+        ) from error
+    return openings
 
 
 def _test_scores(
