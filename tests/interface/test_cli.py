@@ -73,6 +73,8 @@ def test_run_prints_progress_to_stderr_and_the_end_to_stdout(finished: Finished)
     assert recorded(result) >= 2
     trials = [line for line in result.stderr.splitlines() if line.startswith("#")]
     assert len(trials) >= 5
+    heads = next(line for line in result.stderr.splitlines() if line.startswith("run "))
+    assert heads.index("edit") == trials[0].index("the best script as it is"), "a head above each column"
     assert "\x1b" not in result.stderr, "no colours and no bars where there is no terminal"
     assert (home / "one" / "progress.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -28,6 +28,7 @@ def studies(policy: str, end: float, seeds: int = 8, trials: int = 25) -> dict[i
 
 def facts(runs: Runs, trials: int = 25, lower_is_better: bool = True) -> dict[str, Any]:
     rest = {"suite": "made", "unit": "bits", "lower_is_better": lower_is_better, "failed": []}
+    rest["seeds"] = list(range(8))
     return {**rest, **compare(runs, trials, lower_is_better)}
 
 
@@ -67,7 +68,8 @@ def test_pairs_are_what_both_have() -> None:
     assert row(found, "trials", "random")["versus"] is None
     assert [r["complete"] for r in found["policies"]] == [3, 2, 0, 0]
     json.dumps(found, allow_nan=False)
-    assert "0/1" in render_policies(found)
+    told = render_policies(found)
+    assert [f"{complete}/8" in told for complete in (3, 2, 0)] == [True] * 3, "of the seeds asked for"
 
 
 def test_runs_on_different_hardware_are_no_pair() -> None:

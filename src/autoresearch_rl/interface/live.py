@@ -24,6 +24,9 @@ _STYLES = {
     Verdict.INVALID: "bold red",
 }
 
+HEADS = f"{'run':<5} {'verdict':<11} {'val_bpb':>7} {'gain':>8}  {'wall':>7}  edit"
+"""Of the columns of `trial_line`."""
+
 
 class Live:
     """Shows a running study. `on_trial` and `on_progress` are callbacks for `Study`."""

@@ -13,7 +13,7 @@ import click
 
 from autoresearch_rl.agent.threads import one_thread
 from autoresearch_rl.interface.doubts import SELF_REPORTED_WHY, doubts
-from autoresearch_rl.interface.live import Live
+from autoresearch_rl.interface.live import HEADS, Live
 from autoresearch_rl.interface.picture import draw
 from autoresearch_rl.judgement.termination import Limits
 from autoresearch_rl.opening import create_study
@@ -58,6 +58,7 @@ def _greet(live: Live, study: Study) -> None:
             live.say(f"note: so far its scripts ran in another sandbox, {before}")
     study.planner.look_at_agenda()
     live.tell_notices(study)
+    live.say(HEADS)
     live.show_study(study)
 
 

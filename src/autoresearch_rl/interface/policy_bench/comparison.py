@@ -179,7 +179,6 @@ def _described(policy: str, runs: Sequence[Run], trials: int) -> dict[str, Any]:
     baselines = [score for run in runs if (score := mean_of(run.baseline)) is not None]
     return {
         "policy": policy,
-        "runs": len(runs),
         "complete": len(complete),
         "ended_early": sum(bool(run.ended) for run in runs),
         "other_length": sum(bool(run.final) and run.trials != trials for run in runs),

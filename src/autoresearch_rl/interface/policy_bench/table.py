@@ -35,7 +35,7 @@ def render_policies(facts: Mapping[str, Any]) -> str:
         f"  {'policy':<16}{'complete':>9}{'unique':>8}{'structural':>12}{'training':>11}{'full trials':>13}"
         f"{'baseline':>10}"
     )
-    lines += [f"  {_described(row)}".rstrip() for row in facts["policies"]]
+    lines += [f"  {_described(row, len(facts['seeds']))}".rstrip() for row in facts["policies"]]
     return "\n".join([*lines, *_notes(facts)])
 
 
@@ -65,10 +65,10 @@ def _compared(row: Mapping[str, Any]) -> str:
     return f"{text}{difference:>14}  {_interval(versus, '+.4f'):<18}{tests}  {versus['verdict']}"
 
 
-def _described(row: Mapping[str, Any]) -> str:
+def _described(row: Mapping[str, Any], seeds: int) -> str:
     shares = f"{_number(row['unique'], '.2f'):>8}{_number(row['structural'], '.2f'):>12}"
     took = f"{_number(row['training_seconds'], '.0f'):>9} s{_number(row['budgets'], '.1f'):>13}"
-    complete = f"{row['complete']}/{row['runs']}"
+    complete = f"{row['complete']}/{seeds}"
     return f"{row['policy']:<16}{complete:>9}{shares}{took}{_number(row['baseline']):>10}"
 
 
