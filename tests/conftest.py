@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_rl.agent.threads import one_thread
+from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.environment.frozen import FrozenEnvironment, open_environment
 from autoresearch_rl.environment.sandbox import BACKENDS
 from autoresearch_rl.environment.task import load_task
 from tiny import make_task, skip_without
 
 # As a study does: arithmetic on several threads waits for itself on a busy machine.
-one_thread()
+settle()
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.agent.shipped import load_prior, network_of
-from autoresearch_rl.agent.threads import one_thread
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.cli import cli
 from autoresearch_rl.pretraining import rollouts
@@ -26,7 +26,7 @@ from autoresearch_rl.storage.storage import Storage
 
 @pytest.fixture(scope="module")
 def played() -> SimulatedStudy:
-    one_thread()
+    settle()
     return replay("random", 0, 100)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoresearch_rl.agent.agents import Agent, make_agent
-from autoresearch_rl.agent.threads import one_thread
+from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.records import Candidate, State, Trial
 
 
@@ -30,7 +30,7 @@ def bench_agent(policy: str, candidates: int, trials: int, seed: int) -> dict[st
     from autoresearch_rl.simulation.study import SimulatedStudy
 
     player = _Watched(policy, seed, trials // 2)
-    one_thread()
+    settle()
     part = candidates // 14  # a number has some ten candidates, a recipe and a mutation one each
     shape = Shape(numbers=part, recipes=2 * part, mutations=2 * part)
     study = SimulatedStudy(MadeProblem(shape, seed), player, seed).run(trials)

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.agent.shipped import load_prior
-from autoresearch_rl.agent.threads import one_thread
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.pretraining.own import read_own
 from autoresearch_rl.pretraining.pretrain import PPO_CONFIG, Plan, Pretraining, Round
@@ -29,7 +29,7 @@ def pretrain(work: Path, out: Path, plan: Plan, own: Sequence[Path] = ()) -> dic
             studies teach nothing.
         StorageError: its files are damaged.
     """
-    one_thread()
+    settle()
     number = plan.warm_rounds + plan.ppo_rounds
     with Live() as live:
         run = _with_own(work, plan, own, live) if own else Pretraining(work, plan)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from autoresearch_rl.agent.threads import one_thread
+from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.interface.doubts import SELF_REPORTED_WHY, doubts
 from autoresearch_rl.interface.live import HEADS, Live
 from autoresearch_rl.interface.picture import draw
@@ -29,7 +29,7 @@ def run_study(options: Mapping[str, Any], limits: Limits, workers: int) -> int:
     with Live(limits.get("trials")) as live:
         live.say("preparing: corpus, sandbox, leak scan (the first scan takes a while)")
         with create_study(**options) as study:
-            one_thread()
+            settle()
             _greet(live, study)
             study.callbacks += [live.on_trial, _draw_keeps]
             study.on_progress = live.on_progress

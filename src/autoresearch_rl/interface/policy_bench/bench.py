@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_rl.agent.agents import make_agent, policy_name, prior_digest
+from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.environment.hardware import hardware
 from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.interface.policy_bench.comparison import compare, mean_of
@@ -146,6 +147,8 @@ def _told(run: Run, trials: int) -> str:
 
 
 def _make(suite: Suite, trials: int, key: Key, say: Say) -> Run:
+    make_agent(*key)  # loads what the policy needs, torch perhaps
+    settle()
     return replace(suite.run(*key, trials, say), prior=prior_digest(key[0]), trials=trials)
 
 

@@ -11,7 +11,6 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
-from autoresearch_rl.agent.threads import one_thread
 from autoresearch_rl.errors import AutoResearchError
 from autoresearch_rl.interface.policy_bench.runs import Key, Run
 
@@ -117,7 +116,6 @@ def _serve(pipe: Connection, work: Work) -> None:
     # The bench hears Ctrl-C and ends us. A handler, unlike SIG_IGN, is not inherited by sandboxes.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    one_thread()
     while True:
         try:
             job: Key = pipe.recv()
