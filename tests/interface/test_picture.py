@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from autoresearch_rl.errors import StorageError
-from autoresearch_rl.interface.picture import _best_so_far, _limits, draw
+from autoresearch_rl.interface.picture import LABEL_WIDTH, _best_so_far, _limits, _room, draw
 from autoresearch_rl.records import Change, Edit, Trial, TrialKind, Verdict
 
 
@@ -56,6 +56,14 @@ def test_the_incumbent_is_measured_anew_in_each_segment_and_stays_in_the_picture
     numbers, scores = _best_so_far(scored)
     assert (numbers, scores) == ([0, 2, 6, 7], [4.0, 3.7, 9.0, 9.0])
     assert _limits(scored[:-2])[1] < 9.0 < _limits(scored)[1]
+
+
+def test_a_late_keep_has_room_for_its_label() -> None:
+    early = trials()
+    late = [*early, replace(early[2], number=7)]
+    assert early[0].number > _room(early)[0]
+    assert _room(early)[1] == pytest.approx(6.78), "the last trial and a margin"
+    assert _room(late)[1] == pytest.approx(7 + 8 * LABEL_WIDTH)
 
 
 def test_without_a_score_there_is_no_picture(tmp_path: Path) -> None:

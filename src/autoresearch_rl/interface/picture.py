@@ -11,6 +11,7 @@ from autoresearch_rl.lineage import path as lineage
 from autoresearch_rl.records import Metric, Trial, TrialKind, Verdict
 
 LABEL = 28  # characters of an edit beside its keep: longer ones run into the next
+LABEL_WIDTH = 0.33  # of such a label, as a share of the trials: the last one has that much room on its right
 
 
 def draw(trials: Sequence[Trial], path: Path, metric: Metric = Metric.MEASURED) -> None:
@@ -44,6 +45,7 @@ def draw(trials: Sequence[Trial], path: Path, metric: Metric = Metric.MEASURED) 
     axes.set(
         xlabel="trial",
         ylabel=" ".join(["validation bits per byte", metric.mark]).rstrip(),
+        xlim=_room(trials),
         ylim=_limits(scored),
     )
     if metric.mark:
@@ -80,6 +82,13 @@ def _best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
 def _firsts(trials: Sequence[Trial]) -> list[Trial]:
     """The first run of each segment, which measures its baseline."""
     return list({trial.segment: trial for trial in reversed(trials)}.values())
+
+
+def _room(trials: Sequence[Trial]) -> tuple[float, float]:
+    """From before the first trial to behind the last, and behind the last keep's label."""
+    margin, last = 0.04 * len(trials), trials[-1].number
+    label = max((t.number + LABEL_WIDTH * len(trials) for t in _keeps(trials)), default=0.0)
+    return -margin - 0.5, max(last + margin + 0.5, label)
 
 
 def _limits(trials: Sequence[Trial]) -> tuple[float, float]:
