@@ -5,6 +5,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.agent.shipped import load_prior, network_of
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.cli import cli
@@ -18,7 +19,8 @@ TINY = Plan(warm_rounds=2, ppo_rounds=1, studies=2)
 
 @pytest.fixture(scope="module", autouse=True)
 def _short():
-    """Studies of 20 trials, so that a round takes seconds."""
+    """Studies of 20 trials on one thread, so that a round takes seconds."""
+    settle()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rollouts, "LENGTHS", (20,))
         yield

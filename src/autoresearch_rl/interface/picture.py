@@ -86,7 +86,7 @@ def _firsts(trials: Sequence[Trial]) -> list[Trial]:
 
 def _room(trials: Sequence[Trial]) -> tuple[float, float]:
     """From before the first trial to behind the last, and behind the last keep's label."""
-    margin, last = 0.04 * len(trials), trials[-1].number
+    margin, last = 0.04 * len(trials), max(trial.number for trial in trials)  # they end in any order
     label = max((t.number + LABEL_WIDTH * len(trials) for t in _keeps(trials)), default=0.0)
     return -margin - 0.5, max(last + margin + 0.5, label)
 

@@ -134,7 +134,8 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
         EnvironmentChanged: the frozen part is not the one of the study.
         StorageError: a run of a script that ran before now fails, or `test.json` cannot be read.
     """
-    earlier = _openings(home / facts["study"] / "test.json")
+    path = home / facts["study"] / "test.json"
+    earlier = _openings(path)
     storage, record = open_notebook(home, facts["study"])
     with storage:
         if record.metric.mark:
@@ -156,7 +157,6 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
     result["sandbox"] = environment.backend.name
     result["gain"] = paired_difference(scores["baseline"]["test"], scores["best"]["test"])
     result["earlier"] = earlier
-    path = home / record.name / "test.json"
     with storing(path):
         partial = path.with_suffix(".json.part")
         partial.write_text(json.dumps(result, indent=2) + "\n")
