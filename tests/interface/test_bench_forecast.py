@@ -2,8 +2,6 @@
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.interface.bench import _stops, bench_forecast, render_forecast
 from autoresearch_rl.interface.cli import cli
 from autoresearch_rl.interface.curve_file import read_curves
+from calling import call
 from made_curves import COLUMNS, Recipe, edited, made_study, rows_of, write_csv
 
 Rows = list[tuple[object, ...]]
@@ -153,7 +152,6 @@ def test_a_bad_file_gets_one_clear_line(tmp_path: Path, text: str | None, says: 
 
 
 def test_the_command_fails_with_code_2(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "autoresearch_rl", "bench", "forecast", "--curves", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = call("bench", "forecast", "--curves", tmp_path)
     assert result.returncode == 2
     assert result.stderr == f"error: cannot read the curves in {tmp_path}: Is a directory\n"

@@ -1,9 +1,8 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from autoresearch_rl.interface.doctor import Check, examine, render
+from calling import call
 
 
 def test_this_machine_passes(tmp_path: Path) -> None:
@@ -16,8 +15,7 @@ def test_this_machine_passes(tmp_path: Path) -> None:
 
 
 def test_a_blocker_gives_exit_code_3(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "autoresearch_rl", "doctor", "--json", "--home", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, env={"PATH": str(tmp_path)}, check=False)
+    result = call("doctor", "--json", "--home", tmp_path, env={"PATH": str(tmp_path)})
     assert result.returncode == 3, result.stderr
     checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
     assert checks["git"]["blocks"]

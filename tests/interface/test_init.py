@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from calling import Result, call, one_line
 
 from adoptable import PREPARE, TRAIN, at_home, make_data, make_project
 from autoresearch_rl.environment.shards import data_folder
@@ -21,29 +21,6 @@ from autoresearch_rl.interface.scoring import render_score
 from autoresearch_rl.opening import open_notebook
 from autoresearch_rl.records import Metric
 from tiny import BIGRAM
-
-Result = subprocess.CompletedProcess[str]
-
-
-def call(*arguments: object, cwd: Path, home: Path | None = None) -> Result:
-    return subprocess.run(
-        [sys.executable, "-m", "autoresearch_rl", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=at_home(home) if home else None,
-        timeout=240,
-        check=False,
-    )
-
-
-def one_line(result: Result, code: int, *parts: str) -> None:
-    """The command failed with this code and one clear line."""
-    assert result.returncode == code, result.stderr
-    lines = [line for line in result.stderr.strip().splitlines() if not line.startswith("preparing")]
-    assert len(lines) == 1, result.stderr
-    assert all(part in lines[0] for part in parts), lines[0]
-
 
 # --- from a shipped task, or a script
 
@@ -150,7 +127,7 @@ def test_a_wrong_request_is_told_in_one_line(
 
 def test_a_project_is_taken_over_unchanged_and_told_what_its_scores_are_worth(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
-    result = call("init", "mine", "--adopt", project, cwd=tmp_path, home=tmp_path)
+    result = call("init", "mine", "--adopt", project, cwd=tmp_path, env=at_home(tmp_path))
     assert result.returncode == 0, result.stderr
     assert {p.name: p.read_bytes() for p in project.iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / "mine").iterdir() if p.name != "task.toml"
@@ -226,9 +203,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("finished")
     project, home = make_project(folder / "project"), folder / "home"
     make_data(project, home)
-    made = call("init", "wrapped", "--adopt", project, cwd=folder, home=home)
+    made = call("init", "wrapped", "--adopt", project, cwd=folder, env=at_home(home))
     assert made.returncode == 0, made.stderr
-    return folder, home, call("run", "wrapped", "--trials", 3, cwd=folder, home=home)
+    return folder, home, call("run", "wrapped", "--trials", 3, cwd=folder, env=at_home(home))
 
 
 @pytest.mark.slow
@@ -247,11 +224,11 @@ def test_a_study_runs_and_marks_its_scores_while_it_does(finished: Study) -> Non
 @pytest.mark.parametrize("command", [["status"], ["show", "0"], ["show", "3"], ["best"]])
 def test_every_reading_command_marks_it_and_says_why(finished: Study, command: Sequence[str]) -> None:
     folder, home, _ = finished
-    text = call(*command, cwd=folder, home=home).stdout
+    text = call(*command, cwd=folder, env=at_home(home)).stdout
     assert text.count("SELF-REPORTED") >= 2
     assert "metric   SELF-REPORTED: the script computes and prints its own val_bpb" in text
     assert "look ahead" not in text
-    facts = json.loads(call(*command, "--json", cwd=folder, home=home).stdout)
+    facts = json.loads(call(*command, "--json", cwd=folder, env=at_home(home)).stdout)
     assert facts["metric"] == "self-reported"
     assert facts.get("leak_bound") is None
 
@@ -284,7 +261,7 @@ def test_the_picture_marks_it(finished: Study, tmp_path: Path) -> None:
 def test_there_is_no_sealed_split_to_open(finished: Study) -> None:
     folder, home, _ = finished
     for more in ([], ["--json"]):
-        result = call("best", "--test", *more, cwd=folder, home=home)
+        result = call("best", "--test", *more, cwd=folder, env=at_home(home))
         one_line(result, 2, "no sealed test split", "SELF-REPORTED", "leave --test out")
         assert result.stdout == ""
 
@@ -292,7 +269,7 @@ def test_there_is_no_sealed_split_to_open(finished: Study) -> None:
 @pytest.mark.slow
 def test_evaluate_marks_a_score_and_shows_the_log_of_a_failure(finished: Study, tmp_path: Path) -> None:
     folder, home, _ = finished
-    result = call("evaluate", "wrapped", "wrapped/train.py", "--json", cwd=folder, home=home)
+    result = call("evaluate", "wrapped", "wrapped/train.py", "--json", cwd=folder, env=at_home(home))
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     assert (facts["verdict"], facts["metric"], facts["leak_bound"]) == ("ok", "self-reported", None)
@@ -300,7 +277,7 @@ def test_evaluate_marks_a_score_and_shows_the_log_of_a_failure(finished: Study, 
     assert f"val_bpb {facts['val_bpb']:.4f}, SELF-REPORTED  (" in first
     assert second.startswith("metric   SELF-REPORTED: ")
     (tmp_path / "silent.py").write_text("print('loss: 3.0')\n")
-    result = call("evaluate", "wrapped", tmp_path / "silent.py", cwd=folder, home=home)
+    result = call("evaluate", "wrapped", tmp_path / "silent.py", cwd=folder, env=at_home(home))
     assert result.returncode == 1
     assert result.stdout == (
         "crash: the script ended without a line `val_bpb: NUMBER`\nthe last lines of its log:\n  loss: 3.0\n"
@@ -315,11 +292,11 @@ def test_a_changed_prepare_stops_the_study_and_is_named(finished: Study) -> None
     command = ("run", ".", "--home", "../studies", "--trials", 3)
     try:
         prepare.write_text(PREPARE.replace("0.5 * 1", "5.0 * 1"))
-        stopped = call(*command, cwd=folder / "wrapped", home=home)
+        stopped = call(*command, cwd=folder / "wrapped", env=at_home(home))
     finally:
         prepare.write_text(PREPARE)
     one_line(stopped, 1, "frozen file prepare.py has changed", "put it back")
-    again = call(*command, cwd=folder / "wrapped", home=home)
+    again = call(*command, cwd=folder / "wrapped", env=at_home(home))
     assert again.returncode == 0, again.stderr
     assert "study wrapped: " in again.stderr
     assert "going on after" in again.stderr

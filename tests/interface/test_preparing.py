@@ -6,11 +6,11 @@ import errno
 import fcntl
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import calling
 import pytest
+from calling import Result
 
 from autoresearch_rl.environment.shards import load_shards, prepared_folder
 from autoresearch_rl.environment.task import load_task
@@ -20,14 +20,14 @@ from autoresearch_rl.preparation import prepare as preparing
 from shards import TASK, texts, write_json_lines
 from tiny import BIGRAM, make_task
 
-COMMAND = [sys.executable, "-m", "autoresearch_rl"]
 FREE = TASK.replace('prepared = "corpus"\n', "").replace("seconds = 4.0", "seconds = 1.0")
 
 
-def call(*arguments: object, data: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XDG_DATA_HOME": str(data), "HF_ENDPOINT": "http://127.0.0.1:9"}
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+def call(*arguments: object, data: Path) -> Result:
+    """With prepared data here, and no data hub to be reached."""
+    return calling.call(
+        *arguments, env={**os.environ, "XDG_DATA_HOME": str(data), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    )
 
 
 @pytest.fixture
