@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playing import make_candidate, make_state, make_trial
 
+from autoresearch_rl.agent import surrogate
 from autoresearch_rl.agent.scripts import SHRINK, Scripts, measured_bpb, moves
 from autoresearch_rl.agent.surrogate import CLIP, LOSSES, SCALES, Surrogate
 from autoresearch_rl.records import Candidate, Edit, TrialKind, Verdict, script_id
@@ -39,7 +40,7 @@ def predicted(history, *candidates, scale=0.05, **changes):
     scripts = Scripts()
     scripts.read(history)
     surrogate = Surrogate(scripts)
-    state = make_state(history, noise=NOISE, baseline_bpb=2.0, **changes)
+    state = make_state(history, **({"noise": NOISE, "baseline_bpb": 2.0} | changes))
     return surrogate.predict(state, candidates, scale)
 
 
@@ -166,6 +167,34 @@ def test_read_in_parts_or_at_once_it_says_the_same() -> None:
         parts.predict(state, candidates, 0.05), predicted(history, *candidates), strict=True
     ):
         assert one.tobytes() == other.tobytes()
+
+
+def test_what_is_too_old_is_forgotten_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surrogate, "WINDOW", 20)
+    rng = np.random.default_rng(0)
+    sites = [f"site{i}" for i in range(12)]
+    measured = []
+    for _ in range(50):
+        chosen = rng.choice(sites, 4, replace=False)
+        parts = [make_candidate(site, new=repr(float(rng.uniform(0.1, 9)))) for site in chosen]
+        measured.append((both(*parts), rng.normal()))
+    history = trials(*measured)
+    last = [history[0], *history[-30:]]  # 40 fill it, 20 stay, 10 came after; the first has no measurement
+    candidates = [candidate for candidate, _ in measured[-5:]]
+    assert np.array(predicted(history, *candidates)) == pytest.approx(np.array(predicted(last, *candidates)))
+
+
+def test_on_other_hardware_effects_are_still_counted_from_the_baseline() -> None:
+    """There the baseline of a state is what leads, measured anew."""
+    gain, same = structural("gain"), structural("same")
+    history = trials((gain, 0.5), (same, 0.0))
+    history[0] = replace(history[0], val_bpb=2.0)
+    leader = history[1].script
+    moved = make_trial(3, kind=TrialKind.REFERENCE, parent=leader, script=leader, segment=1, val_bpb=1.7)
+    (before,), _ = predicted(history, same, script=str(gain), incumbent_bpb=1.5)
+    (after,), _ = predicted([*history, moved], same, script=str(gain), incumbent_bpb=1.7, baseline_bpb=1.7)
+    assert before == pytest.approx(0.0, abs=0.01)
+    assert after == pytest.approx(0.0, abs=0.01)
 
 
 def test_momenta_are_near_each_other_by_what_they_lack_to_one() -> None:

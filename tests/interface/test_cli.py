@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 import pytest
-from calling import COMMAND, Result, call, one_line
 
 from autoresearch_rl.agent.agents import POLICIES
 from autoresearch_rl.interface.cli import cli
+from calling import COMMAND, Result, call, one_line
 from tiny import BIGRAM, make_task
 
 
@@ -101,10 +101,14 @@ def test_the_sealed_split_remembers_how_often_it_was_opened(finished: Finished, 
     home = shutil.copytree(finished[0], tmp_path / "home")
     path = home / "one" / "test.json"
     path.unlink(missing_ok=True)
-    assert "has been opened" not in call("best", "--home", home, "--test").stdout
+    opened = call("best", "--home", home, "--test")
+    assert "has been opened" not in opened.stdout
+    assert "seed" in opened.stderr
+    assert "test" not in opened.stderr, "whoever stopped it now would have seen what is not in the file"
     first = json.loads(path.read_text())
     again = call("best", "--home", home, "--test").stdout
-    assert f"opened 2 times; gains before this one: {first['gain']['bpb']:+.4f}. Report the first" in again
+    before = f"{first['gain']['bpb']:+.4f} (trial {first['trial']})"
+    assert f"opened 2 times; gains before this one: {before}. Report the first" in again
     assert json.loads(path.read_text())["earlier"] == [{k: v for k, v in first.items() if k != "earlier"}]
     path.write_text("[]")
     one_line(call("best", "--home", home, "--test"), 1, "cannot be read: move it away")

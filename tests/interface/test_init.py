@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from calling import Result, call, one_line
 
 from adoptable import PREPARE, TRAIN, at_home, make_data, make_project
 from autoresearch_rl.environment.shards import data_folder
@@ -20,6 +19,7 @@ from autoresearch_rl.interface.picture import draw
 from autoresearch_rl.interface.scoring import render_score
 from autoresearch_rl.opening import open_notebook
 from autoresearch_rl.records import Metric
+from calling import Result, call, one_line
 from tiny import BIGRAM
 
 # --- from a shipped task, or a script

@@ -14,8 +14,8 @@ from fcntl import ioctl
 from pathlib import Path
 
 import pytest
-from calling import COMMAND, call, one_line
 
+from calling import COMMAND, call, one_line
 from tiny import BIGRAM, make_task
 
 
@@ -63,6 +63,20 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert time.monotonic() - began < 5
     assert err.endswith("\nstopped at once; the same command goes on\n")
+
+
+def test_nobody_need_read_what_is_shown(tiny_task: Path, tmp_path: Path) -> None:
+    """Ctrl-C at `run 2>&1 | tee log` ends `tee` as well."""
+    process = start(tiny_task, tmp_path / "home")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stderr.close()
+    while json.loads(call("status", "--home", tmp_path / "home", "--json").stdout)["baseline_runs"] < 2:
+        assert process.poll() is None, "it goes on"
+    process.send_signal(signal.SIGINT)
+    with process.stdout as out:
+        assert out.read().startswith("stopped: person")
+    assert process.wait(60) == 130
 
 
 @pytest.mark.parametrize("size", [(24, 80), (5, 20)])

@@ -8,15 +8,15 @@ import json
 import os
 from pathlib import Path
 
-import calling
 import pytest
-from calling import Result
 
+import calling
 from autoresearch_rl.environment.shards import load_shards, prepared_folder
 from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.preparing import prepare_task
 from autoresearch_rl.preparation import prepare as preparing
+from calling import Result
 from shards import TASK, texts, write_json_lines
 from tiny import BIGRAM, make_task
 

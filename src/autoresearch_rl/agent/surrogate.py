@@ -116,7 +116,20 @@ class Surrogate:
         summed = _Changes(
             covariance, np.add.reduceat(variance[flat], starts), np.add.reduceat(risen[flat], starts)
         )
-        return self._points.posterior(summed, scale, state)
+        return self._points.posterior(summed, scale, state.noise, self._level(state))
+
+    def _level(self, state: State) -> float:
+        """What the baseline measures, from which all effects are counted.
+
+        On other hardware the state's baseline is what the study had found by then; this one's is known from
+        the first hardware.
+        """
+        measured = self._scripts.measured
+        if measured and measured[-1].segment:
+            first = [found.bpb for found in measured if not found.segment and not found.config]
+            if first:
+                return math.fsum(first) / len(first)
+        return state.baseline_bpb
 
     def _ends(self, move: Move, leader: Config) -> _Ends:
         """What a move of the leader changes; of a place that no script has differed at, nothing is kept."""
@@ -164,15 +177,15 @@ class _Points:
         theirs = self._numbers[rows, values.column], self._codes[rows, values.column]
         return values.kernel(_Values(values.column, *theirs, values.base)).T
 
-    def posterior(self, changes: _Changes, scale: float, state: State) -> tuple[Array, Array]:
-        """Mean and deviation `[n]` of the gain of n changes."""
+    def posterior(self, changes: _Changes, scale: float, noise: float, level: float) -> tuple[Array, Array]:
+        """Mean and deviation `[n]` of the gain of n changes; `level` is what the baseline measures."""
         n = self.count
         if not n:
             return np.zeros(len(changes.variance)), scale * np.sqrt(changes.variance)
         bpb: Array = np.minimum(self._bpb[:n], self._start[:n] + CLIP * scale)
-        level = state.baseline_bpb if math.isfinite(state.baseline_bpb) else float(bpb[0])
+        level = level if math.isfinite(level) else float(bpb[0])
         residual: Array = np.clip((bpb - level) / scale, -FAR, FAR)
-        noise = min(FAR, max(0.001, state.noise / scale)) if math.isfinite(state.noise) else 1.0
+        noise = min(FAR, max(0.001, noise / scale)) if math.isfinite(noise) else 1.0
         errors = noise**2 + self._foreseen[:n] * FORECAST_ERROR**2
         kernel = self._kernel[:n, :n]
         fits = [fit for deviation in SCALES for fit in _fits(kernel, residual, errors, deviation)]
@@ -188,6 +201,7 @@ class _Points:
             for array in (self._numbers, self._codes, self._bpb, self._start, self._foreseen):
                 array[:WINDOW] = array[WINDOW : 2 * WINDOW]
             self._kernel[:WINDOW, :WINDOW] = self._kernel[WINDOW : 2 * WINDOW, WINDOW : 2 * WINDOW]
+            self._numbers[WINDOW:], self._codes[WINDOW:] = np.nan, 0  # `add` expects empty rows
             self.count = WINDOW
         rows = len(self._bpb) * (2 if self.count == len(self._bpb) else 1)
         width = self._numbers.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from types import TracebackType
@@ -24,15 +25,12 @@ _STYLES = {
     Verdict.INVALID: "bold red",
 }
 
-HEADS = f"{'run':<5} {'verdict':<11} {'val_bpb':>7} {'gain':>8}  {'wall':>7}  edit"
-"""Of the columns of `trial_line`."""
-
 
 class Live:
     """Shows a running study. `on_trial` and `on_progress` are callbacks for `Study`."""
 
     def __init__(self, limit: int | None = None) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=False)
+        self.console = _Console(stderr=True, highlight=False, soft_wrap=False)
         self._limit = limit
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
@@ -115,6 +113,19 @@ class Live:
         )
 
 
+class _Console(Console):
+    """Stderr, whose reader may be gone: Ctrl-C ends a `tee` behind the pipe, too, and the study goes on."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def heads(metric: Metric = Metric.MEASURED) -> str:
+    """Of the columns of `trial_line`."""
+    mark = " " * len(_mark(metric))
+    return f"{'run':<5} {'verdict':<11} {'val_bpb':>7}{mark} {'gain':>8}  {'wall':>7}  edit"
+
+
 def trial_line(trial: Trial, metric: Metric = Metric.MEASURED) -> str:
     """One line about a trial."""
     score = f"{trial.val_bpb:.4f}" if trial.val_bpb is not None else "-"
@@ -124,8 +135,11 @@ def trial_line(trial: Trial, metric: Metric = Metric.MEASURED) -> str:
         what = f"again #{trial.confirms}: {what}"
     why = "" if trial.verdict.evaluated else f"  ({trial.reason})"
     what += "  UNTRUSTED" if "UNTRUSTED" in trial.sandbox else ""
-    mark = f" {metric.mark}".rstrip()  # beside the score: a terminal cuts the end off
     name = str(trial.kind if trial.kind is TrialKind.REFERENCE else trial.verdict)
-    return (
-        f"#{trial.number:<4} {name:<11} {score:>7}{mark} {gain:>8}  {trial.wall_seconds:5.1f} s  {what}{why}"
-    )
+    head = f"#{trial.number:<4} {name:<11} {score:>7}{_mark(metric)} {gain:>8}"
+    return f"{head}  {trial.wall_seconds:5.1f} s  {what}{why}"
+
+
+def _mark(metric: Metric) -> str:
+    """Beside the score, for a terminal cuts the end of a line off."""
+    return f" {metric.mark}".rstrip()

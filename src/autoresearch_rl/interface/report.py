@@ -355,7 +355,7 @@ def render_best(facts: Mapping[str, Any]) -> str:
             f"  gain      {gain['bpb']:+.4f} (95 % interval {gain['low']:+.4f} to {gain['high']:+.4f}, "
             f"{gain['n']} paired seeds)" + ("" if gain["low"] > 0 else ": not distinguishable from none")
         )
-        if before := [f"{opening['gain']['bpb']:+.4f}" for opening in test["earlier"]]:
+        if before := [f"{o['gain']['bpb']:+.4f} (trial {o['trial']})" for o in test["earlier"]]:
             lines.append(
                 f"  the split has been opened {len(before) + 1} times; gains before this one: "
                 f"{', '.join(before)}. Report the first, or all."

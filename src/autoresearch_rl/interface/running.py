@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -13,7 +13,7 @@ import click
 
 from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.interface.doubts import SELF_REPORTED_WHY, doubts
-from autoresearch_rl.interface.live import HEADS, Live
+from autoresearch_rl.interface.live import Live, heads
 from autoresearch_rl.interface.picture import draw
 from autoresearch_rl.judgement.termination import Limits
 from autoresearch_rl.opening import create_study
@@ -58,7 +58,7 @@ def _greet(live: Live, study: Study) -> None:
             live.say(f"note: so far its scripts ran in another sandbox, {before}")
     study.planner.look_at_agenda()
     live.tell_notices(study)
-    live.say(HEADS)
+    live.say(heads(study.notebook.study.metric))
     live.show_study(study)
 
 
@@ -82,6 +82,12 @@ def _summary(study: Study) -> str:
     )
 
 
+def _tell(line: bytes) -> None:
+    """Writes to stderr, if anybody still reads it: Ctrl-C ends a `tee` behind the pipe, too."""
+    with suppress(OSError):
+        os.write(2, line)
+
+
 @contextmanager
 def interruptible(study: Study, live: Live) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) lets the running trials finish; the second ends at once."""
@@ -90,14 +96,12 @@ def interruptible(study: Study, live: Live) -> Iterator[None]:
     def handle(_: int, __: FrameType | None) -> None:
         nonlocal asked
         if asked:
-            os.write(
-                2, (SHOW_CURSOR if os.isatty(2) else b"") + b"\nstopped at once; the same command goes on\n"
-            )
+            _tell((SHOW_CURSOR if os.isatty(2) else b"") + b"\nstopped at once; the same command goes on\n")
             os._exit(130)  # the kernel kills the sandboxes with us; the database is safe at any instant
         asked = True
         study.stop()
         # Not through `live`: its lock may be held by what we interrupt.
-        os.write(2, b"\nfinishing the running trial; press Ctrl-C again to stop at once\n")
+        _tell(b"\nfinishing the running trial; press Ctrl-C again to stop at once\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

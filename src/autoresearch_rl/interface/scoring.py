@@ -135,7 +135,7 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
         StorageError: a run of a script that ran before now fails, or `test.json` cannot be read.
     """
     path = home / facts["study"] / "test.json"
-    earlier = _openings(path)
+    _openings(path)  # a file that cannot be read is told before any work
     storage, record = open_notebook(home, facts["study"])
     with storage:
         if record.metric.mark:
@@ -156,7 +156,7 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
     result |= {"trial": facts["trial"], "opened": datetime.now(UTC).isoformat(timespec="seconds")}
     result["sandbox"] = environment.backend.name
     result["gain"] = paired_difference(scores["baseline"]["test"], scores["best"]["test"])
-    result["earlier"] = earlier
+    result["earlier"] = _openings(path)  # also of whoever opened it meanwhile
     with storing(path):
         partial = path.with_suffix(".json.part")
         partial.write_text(json.dumps(result, indent=2) + "\n")
@@ -192,7 +192,8 @@ def _test_scores(
             raise StorageError(f"the {name} script does not run any more: {outcome.reason}")
         scores[name]["val"].append(outcome.val_bpb)
         scores[name]["test"].append(outcome.extra_bpb["test"])
-        live.say(f"{name}, seed {seed}: val {outcome.val_bpb:.4f}, test {outcome.extra_bpb['test']:.4f}")
+        # Nobody sees a score of the sealed split before all are in `test.json`.
+        live.say(f"{name}, seed {seed}: val {outcome.val_bpb:.4f}")
     return scores
 
 
