@@ -16,14 +16,13 @@ from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.preparing import prepare_task
 from autoresearch_rl.preparation import prepare as preparing
-from calling import Result
 from shards import TASK, texts, write_json_lines
 from tiny import BIGRAM, make_task
 
 FREE = TASK.replace('prepared = "corpus"\n', "").replace("seconds = 4.0", "seconds = 1.0")
 
 
-def call(*arguments: object, data: Path) -> Result:
+def call(*arguments: object, data: Path) -> calling.Result:
     """With prepared data here, and no data hub to be reached."""
     return calling.call(
         *arguments, env={**os.environ, "XDG_DATA_HOME": str(data), "HF_ENDPOINT": "http://127.0.0.1:9"}
