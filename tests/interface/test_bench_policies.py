@@ -169,6 +169,13 @@ def test_what_cannot_be_done_is_said_first(tmp_path: Path, more: dict[str, Any],
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_file_has_instead_is_said(tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    measure(SimulatedSuite(), out, seeds=2, trials=1)
+    with pytest.raises(ConfigurationError, match="has others, of random, greedy with seeds from 0 to 1"):
+        measure(SimulatedSuite(), out, trials=1, policies=["tpe"], report=True)
+
+
 def test_the_command_offers_what_there_is() -> None:
     suites = next(option for option in command.params if option.name == "suite_name").type
     assert list(suites.choices) == list(SUITES)  # type: ignore[attr-defined]

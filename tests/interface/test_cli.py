@@ -31,7 +31,9 @@ Finished = tuple[Path, Result]
 
 def recorded(result: Result) -> int:
     """How many trials the study recorded: 2, or more if an edit led by noise and was measured again."""
-    found = re.match(r"stopped: trials \((\d+) trials recorded, the limit is 2\)\nbest ", result.stdout)
+    found = re.match(
+        r"stopped: trials \((\d+) trials recorded, the limit of 2 is reached\)\nbest ", result.stdout
+    )
     assert found, result.stdout
     return int(found[1])
 

@@ -215,6 +215,8 @@ def test_a_study_runs_and_marks_its_scores_while_it_does(finished: Study) -> Non
     trials = [line for line in result.stderr.splitlines() if line.startswith("#")]
     assert len(trials) >= 6
     assert all(" SELF-REPORTED " in line for line in trials)
+    heads = next(line for line in result.stderr.splitlines() if line.startswith("run "))
+    assert heads.index("edit") == trials[0].index("the best script as it is")
     assert "\nSELF-REPORTED: the script computes and prints its own val_bpb" in result.stderr
     assert "stopped: trials (" in result.stdout
     assert "SELF-REPORTED, baseline" in result.stdout

@@ -55,7 +55,7 @@ def test_trials_are_all_but_the_baselines(tmp_path):
     oracle = TerminationOracle(tmp_path, {"trials": 3})
     done = trials({"kind": BASELINE}, {"kind": BASELINE}, {}, {"verdict": Verdict.CRASH}, {"kind": CONFIRM})
     assert asked(oracle, done[:-1], 0) is None
-    assert asked(oracle, done, 0) == Stop(StopReason.TRIALS, "3 trials recorded, the limit is 3")
+    assert asked(oracle, done, 0) == Stop(StopReason.TRIALS, "3 trials recorded, the limit of 3 is reached")
 
 
 def test_hours_are_those_of_this_process(tmp_path):

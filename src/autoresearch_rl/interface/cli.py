@@ -52,7 +52,9 @@ def cli() -> None:
 @click.option("--seed", type=SEED, help="Seed of the study; 0 when left out.")
 @BUDGET
 @click.option(
-    "--trials", type=int, help="Stop when the study has this many trials, baseline runs not counted."
+    "--trials",
+    type=int,
+    help="Stop when the study has this many trials, baseline runs not counted, and what leads is settled.",
 )
 @click.option("--hours", type=float, help="Stop after this many hours.")
 @click.option("--train-seconds", type=float, help="Stop when the study has trained for this long in all.")

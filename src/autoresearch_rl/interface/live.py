@@ -133,7 +133,8 @@ def trial_line(trial: Trial, metric: Metric = Metric.MEASURED) -> str:
     what = trial.what if trial.edit.changes else "the best script as it is"
     if trial.confirms is not None:
         what = f"again #{trial.confirms}: {what}"
-    why = "" if trial.verdict.evaluated else f"  ({trial.reason})"
+    fell = trial.confirms is not None and trial.verdict is Verdict.DISCARD
+    why = f"  ({trial.reason})" if fell or not trial.verdict.evaluated else ""
     what += "  UNTRUSTED" if "UNTRUSTED" in trial.sandbox else ""
     name = str(trial.kind if trial.kind is TrialKind.REFERENCE else trial.verdict)
     head = f"#{trial.number:<4} {name:<11} {score:>7}{_mark(metric)} {gain:>8}"

@@ -112,7 +112,7 @@ class TerminationOracle:
         limit = self.limits.get("trials")
         if limit is None or done < limit:
             return None
-        return Stop(StopReason.TRIALS, f"{done} trials recorded, the limit is {limit}")
+        return Stop(StopReason.TRIALS, f"{done} trials recorded, the limit of {limit} is reached")
 
     def _on_hours(self, elapsed_seconds: float) -> Stop | None:
         hours, limit = elapsed_seconds / 3600, self.limits.get("hours")

@@ -64,7 +64,7 @@ def bench_policies(
         found, failed = _made(suite, wanted, trials, jobs, out, say)
     runs = {p: {seed: found[p, seed] for seed in seeds if (p, seed) in found} for p in policies}
     if not any(runs.values()):
-        whys = "; ".join(dict.fromkeys(failed.values())) or f"none in {out}; leave --report out to make them"
+        whys = "; ".join(dict.fromkeys(failed.values())) or _told_there(found, out)
         raise ConfigurationError(f"there are no runs of suite {suite.name} to compare: {whys}")
     if picture and not draw_policies(runs, trials, suite.unit, picture):
         say(f"no picture: no run has {trials} trials yet")
@@ -94,6 +94,15 @@ def _there(suite: Suite, wanted: Sequence[Key], trials: int, out: Path) -> Found
         if not _complete(found, key, trials) and (stored := suite.stored(*key)):
             found[key] = stored
     return found
+
+
+def _told_there(found: Found, out: Path) -> str:
+    """What a file has instead of the runs that were asked for."""
+    if not found:
+        return f"none in {out}; leave --report out to make them"
+    policies = ", ".join(dict.fromkeys(policy for policy, _ in found))
+    seeds = [seed for _, seed in found]
+    return f"{out} has others, of {policies} with seeds from {min(seeds)} to {max(seeds)}: choose among those"
 
 
 def _made(

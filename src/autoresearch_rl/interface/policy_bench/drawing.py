@@ -30,9 +30,9 @@ def draw_policies(runs: Runs, trials: int, unit: str, path: Path) -> bool:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for policy, found in complete.items():
-        _curve(left, found, range(1, trials + 1), at_trials, f"{policy} (n = {len(found)})")
+        _curve(left, found, range(1, trials + 1), at_trials, f"{policy}: mean of {len(found)}, 95 % interval")
         _curve(right, found, range(spent + 1), at_seconds, policy)
-    left.set(xlabel="trials", ylabel=unit)
+    left.set(xlabel="trials", ylabel=f"the best script so far: {unit}")
     right.set(xlabel="training seconds, in budgets of one trial")
     for axes in (left, right):
         axes.grid(alpha=0.25)
