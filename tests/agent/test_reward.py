@@ -9,10 +9,12 @@ from playing import make_candidate, make_trial
 from autoresearch_rl.agent.reward import (
     DEFAULT_LOSS,
     LAMBDA_EFF,
+    LARGEST,
     XI,
     efficiency,
     losses,
     novelty,
+    progress,
     reward,
     waste_penalty,
 )
@@ -162,3 +164,22 @@ def test_a_crashed_try_was_a_try_and_a_confirmation_was_not():
 
     assert novelty(c, [make_trial(0, c, Verdict.CRASH)]) == 0.0
     assert novelty(c, [make_trial(0, c, Verdict.KEEP, 0.1, kind=TrialKind.CONFIRM)]) == 1.0
+
+
+# --- progress
+
+
+@pytest.mark.parametrize(
+    ("gain", "noise", "expected"),
+    [
+        (0.05, 0.01, 2.0),
+        (0.01, 0.01, 0.0),
+        (-0.5, 0.01, 0.0),
+        (None, 0.01, 0.0),
+        (9.0, 0.01, LARGEST),
+        (0.05, math.inf, 0.0),
+        (math.nan, 0.01, 0.0),
+    ],
+)
+def test_progress_is_what_is_gained_beyond_noise_in_ordinary_effects(gain, noise, expected):
+    assert progress(gain, noise, scale=0.02) == pytest.approx(expected)

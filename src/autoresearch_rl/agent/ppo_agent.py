@@ -21,6 +21,7 @@ from autoresearch_rl.agent.health import diversity
 from autoresearch_rl.agent.policy import ActorCritic, mixed
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
 from autoresearch_rl.agent.proposals import compose
+from autoresearch_rl.agent.reward import progress
 from autoresearch_rl.agent.shipped import digest, load_prior, network_of, read_prior
 from autoresearch_rl.agent.slate import draw_slate, require_some, rng_from_state
 from autoresearch_rl.errors import ConfigurationError, StorageError
@@ -51,16 +52,17 @@ class Choice(NamedTuple):
     decision: Decision
     slate: list[Candidate]
     scale: float  # size of an ordinary effect at that time, bits per byte
+    noise: float  # standard deviation of one measurement at that time, bits per byte
 
 
 class PPOAgent:
     """Scores a slate of 32 candidates, samples one, and updates every 10 completed trials.
 
-    An update learns from the latest 40 completed trials, in order of completion. Their rewards are centred
-    and divided by their standard deviation over the window, so value targets are of order one (in a task that
-    never ends a constant changes only the size of the values: "reward centering", Naik et al., arXiv
-    2405.09999). Values are estimated afresh by the current network, since the window outlives the network
-    that chose.
+    An update learns from the latest 40 completed trials, in order of completion. Their rewards are what they
+    gained beyond noise (`reward.progress`), centred and divided by their standard deviation over the window,
+    so value targets are of order one (in a task that never ends a constant changes only the size of the
+    values: "reward centering", Naik et al., arXiv 2405.09999). Values are estimated afresh by the current
+    network, since the window outlives the network that chose.
 
     Args:
         seed: Of the slates, the choices and the shuffles.
@@ -86,14 +88,14 @@ class PPOAgent:
         self._start = deepcopy(network)
         self._optimizer = self._adam(self.network)
         self._window: deque[Decision] = deque(maxlen=self.config.window)
-        self._pending: dict[int, Decision] = {}
+        self._pending: dict[int, Choice] = {}
         self._completed = 0
         self._reader = Reader()
 
     def propose(self, state: State) -> Candidate:
         """See `Agent.propose`: sample from the policy over a slate."""
         choice = self.decide(state)
-        self._pending[state.number] = choice.decision
+        self._pending[state.number] = choice
         return choice.candidate
 
     def decide(self, state: State) -> Choice:
@@ -110,7 +112,7 @@ class PPOAgent:
         action = int(torch.multinomial(log_probs[0].exp(), 1, generator=self._generator))
         decision = Decision(*seen, action, float(log_probs[0, action]))
         candidates = [evidence.candidates[index] for index in slate]
-        return Choice(candidates[action], decision, candidates, evidence.scale)
+        return Choice(candidates[action], decision, candidates, evidence.scale, state.noise)
 
     def _slate(self, evidence: Evidence) -> list[int]:
         """The best by their scores, and others drawn by the shares of generators and the odds."""
@@ -137,19 +139,18 @@ class PPOAgent:
         """See `Agent.learn`; the metrics are those of `ppo.update`.
 
         Raises:
-            ConfigurationError: The trial was not proposed by this agent, or not since it was restored; or its
-                reward is not finite.
+            ConfigurationError: The trial was not proposed by this agent, or not since it was restored.
         """
         if trial.number not in self._pending:
             raise ConfigurationError(
                 f"trial {trial.number} was not proposed by this agent: call propose first."
             )
-        if not np.isfinite(trial.reward):
-            raise ConfigurationError(f"trial {trial.number} needs a finite reward, got {trial.reward}.")
         chosen = self._pending.pop(trial.number)
         if not self.online:
             return {}
-        self._window.append(replace(chosen, reward=trial.reward))
+        gain = trial.gain if trial.verdict.evaluated else None
+        gained = progress(gain, chosen.noise, chosen.scale)
+        self._window.append(replace(chosen.decision, reward=gained))
         self._completed += 1
         return self._update() if self._completed % self.config.update_every == 0 else {}
 

@@ -1,9 +1,12 @@
-"""The reward of one trial, in bits per byte (PAPER.md, "The research MDP").
+"""The reward of one trial, in bits per byte (PAPER.md, "The research MDP"), and what PPO learns from instead.
 
 The paper prints `r = (bpb_trial - bpb_incumbent) + lambda_eff * eta + xi / (1 + d_edit)`. Two slips, and how
 we read them: the improvement is `bpb_incumbent - bpb_trial` (as printed it punishes progress), and novelty
 grows with the distance from what was tried (as printed it pays for nearness), for evaluated trials only.
 Penalties follow a running quantile of past losses, since one huge fixed penalty poisons learning.
+
+It is recorded with each trial, and Thompson sampling learns from it. PPO learns from `progress`: paid by the
+reward it learnt to lose less, and gained less (docs/log.md, "What online PPO was paid for").
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ XI = 0.005  # bits per byte for an edit at a site never tried
 LOSS_QUANTILE = 0.75
 DEFAULT_LOSS = 0.1  # bits per byte, until MIN_LOSSES losses are known
 MIN_LOSSES = 4
+LARGEST = 6.0  # ordinary effects: beyond this, better is not better
 
 
 def reward(
@@ -67,6 +71,26 @@ def reward(
             f"a trial judged {verdict.value!r} needs a finite gain in bits per byte, got {gain}."
         )
     return max(gain, -worst) + lambda_eff * efficiency(gain, train_seconds, budget_seconds) + xi * novelty
+
+
+def progress(gain: float | None, noise: float, scale: float) -> float:
+    """By how much a trial moved its study on, in ordinary effects: the reward of online PPO.
+
+    A study keeps the best, so a trial that loses costs one trial, however much it loses, and pretraining pays
+    for improvements alone. A measured gain is what is left of it beyond noise: soft thresholding (Donoho
+    1995), for most gains of that size are none.
+
+    Args:
+        gain: `bpb_incumbent - bpb_trial`, bits per byte; None where nothing was measured.
+        noise: Standard deviation of one measurement, bits per byte; infinite while it is unknown.
+        scale: Size of an ordinary effect when it was chosen, bits per byte, positive.
+
+    Returns:
+        In `[0, LARGEST]`; 0 for what was not measured.
+    """
+    if gain is None or not gain > noise:
+        return 0.0
+    return min(LARGEST, (gain - noise) / scale)
 
 
 def efficiency(gain: float, train_seconds: float, budget_seconds: float) -> float:

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from autoresearch_rl.agent.policy import ActorCritic, entropy
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, gae, update
+from autoresearch_rl.agent.reward import LARGEST
 from autoresearch_rl.pretraining.rollouts import Rollout, joined
 
-LARGEST = 6.0  # ordinary effects: beyond this, better is not better
 SEEN = ("candidate", "context", "mask")
-
 
 MINIBATCH = 256
 GAMMA = 0.985  # a horizon of 67 trials
