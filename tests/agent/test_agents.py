@@ -14,7 +14,7 @@ from autoresearch_rl.agent import checkpoint
 from autoresearch_rl.agent.agents import POLICIES, make_agent
 from autoresearch_rl.agent.features import GENERATORS, OPERATORS
 from autoresearch_rl.agent.ppo import PPOConfig
-from autoresearch_rl.agent.ppo_agent import SLATE, from_scratch
+from autoresearch_rl.agent.ppo_agent import SLATE, from_scratch, pretrained
 from autoresearch_rl.agent.random_agent import RandomAgent
 from autoresearch_rl.agent.slate import draw_slate
 from autoresearch_rl.errors import ConfigurationError, StorageError
@@ -203,6 +203,30 @@ def test_ppo_learns_nothing_where_there_is_nothing_to_learn():
     probabilities = agent.probabilities(make_state(history, bandit.candidates), bandit.candidates[:SLATE])
 
     assert max(probabilities) < 6 / SLATE
+
+
+def learn_from(gain_of, trials, seed):
+    """A pretrained agent that sees the same first state again and again: what it learns is in the network."""
+    bandit, agent, chosen, moved = Bandit(seed), pretrained(seed), [], []
+    for number in range(trials):
+        candidate = agent.propose(make_state(candidates=bandit.candidates, number=number))
+        chosen.append(candidate)
+        if metrics := agent.learn(make_trial(number, candidate, gain=gain_of(candidate, bandit.rng))):
+            moved.append(metrics["kl_to_start"])
+    return chosen, moved
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_hardly_moves_what_was_pretrained(seed):
+    _, moved = learn_from(lambda _, rng: 0.02 * float(rng.standard_normal()), 60, seed)
+    assert 0.0 < max(moved) < 0.01
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_said_again_and_again_is_learnt(seed):
+    chosen, _ = learn_from(lambda candidate, _: 0.02 * candidate.direction, 200, seed)
+    first, last = (np.mean([c.direction > 0 for c in part]) for part in (chosen[:50], chosen[-50:]))
+    assert last > first + 0.2
 
 
 def test_an_update_happens_every_ten_completed_trials():

@@ -30,14 +30,14 @@ from autoresearch_rl.records import Candidate, State, Trial
 SLATE = 32  # K: candidates weighed per decision
 STALEST = 2.0  # how much likelier a choice may have become: older ones would count too much
 SHAKEN = 0.5  # share of the uniform distribution while the search has collapsed
+BEST = 16  # of them, those of the highest scores; the rest are drawn, so that all stay possible
 GENTLE = 3e-5
 """Learning rate for a policy that knows something already.
 
-One noisy reward a trial says little: at 3e-4 a hundred trials moved the prior by a KL of .3, without a gain in
-200 simulated studies, and with a loss in 16 real ones (docs/log.md). At this rate it is .01, unless rewards
+One noisy reward a trial says little: at 3e-4 a hundred trials moved the prior by a KL of .3, without a gain
+in 200 simulated studies and with a loss in 16 real ones (docs/log.md). At this rate it is .01, unless rewards
 keep saying the same.
 """
-BEST = 16  # of them, those of the highest scores; the rest are drawn, so that all stay possible
 
 
 @dataclass(frozen=True, slots=True, eq=False)
