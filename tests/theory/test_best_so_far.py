@@ -17,7 +17,7 @@ from autoresearch_rl.agent import prior
 from autoresearch_rl.agent.policy import entropy, mixture_log_probs
 from autoresearch_rl.agent.ppo import Batch, PPOConfig, ppo_loss
 from autoresearch_rl.agent.ppo_agent import BEST, SLATE, PPOAgent, from_scratch
-from autoresearch_rl.agent.reward import reward
+from autoresearch_rl.agent.reward import progress, reward
 from autoresearch_rl.agent.slate import draw_slate
 from autoresearch_rl.agent.tallies import remember
 from autoresearch_rl.environment.task import load_task
@@ -82,6 +82,16 @@ def test_the_bound_on_losses_pays_for_noise() -> None:
     expected = s * 0.24197072 - q * 0.15865525
     assert abs(rewards.mean() - expected) < 4 * rewards.std() / math.sqrt(20_000)
     assert expected > 0.008
+
+
+def test_a_threshold_leaves_a_fifth_of_what_noise_is_paid() -> None:
+    """E max(sZ - s, 0) = s (phi(1) - Phi(-1)), against s phi(0) without the threshold."""
+    s = 0.1
+    gains = np.random.default_rng(0).normal(0.0, s, 20_000)
+    paid = np.array([progress(gain, s, scale=1.0) for gain in gains])
+    expected = s * (0.24197072 - 0.15865525)
+    assert abs(paid.mean() - expected) < 4 * paid.std() / math.sqrt(20_000)
+    assert expected < 0.22 * s * 0.39894228
 
 
 # --- 2. best-so-far
