@@ -16,7 +16,7 @@ from autoresearch_rl.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class PPOConfig:
-    """Hyper-parameters. The defaults are gentle: data is scarce, and one trial costs minutes."""
+    """Hyper-parameters, for a network that knows nothing yet. Data is scarce, and one trial costs minutes."""
 
     learning_rate: float = 3e-4
     update_every: int = 10  # completed trials between updates
