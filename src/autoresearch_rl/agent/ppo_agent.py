@@ -35,8 +35,8 @@ GENTLE = 3e-5
 """Learning rate for a policy that knows something already.
 
 One noisy reward a trial says little: at 3e-4 a hundred trials moved the prior by a KL of .3, without a gain
-in 200 simulated studies and with a loss in 16 real ones (docs/log.md). At this rate it is .01, unless rewards
-keep saying the same.
+in 200 simulated studies and, paid the recorded reward, with a loss in 16 real ones (docs/log.md). At this
+rate it is .01, unless rewards keep saying the same.
 """
 
 

@@ -6,7 +6,7 @@ grows with the distance from what was tried (as printed it pays for nearness), f
 Penalties follow a running quantile of past losses, since one huge fixed penalty poisons learning.
 
 It is recorded with each trial, and Thompson sampling learns from it. PPO learns from `progress`: paid by the
-reward it learnt to lose less, and gained less (docs/log.md, "What online PPO was paid for").
+reward it risked less, and gained less (docs/log.md, "What online PPO was paid for").
 """
 
 from __future__ import annotations
