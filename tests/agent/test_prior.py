@@ -6,18 +6,18 @@ import math
 from dataclasses import replace
 
 import pytest
-from playing import make_candidate, make_trial
+from playing import INCUMBENT, make_candidate, make_trial
 
 from autoresearch_rl.agent import prior
 from autoresearch_rl.agent.prior import log_odds
-from autoresearch_rl.agent.tallies import remember
+from autoresearch_rl.agent.tallies import OUTGROWN, remember
 from autoresearch_rl.records import Candidate, Trial, Verdict
 
 UP, DOWN = make_candidate("a", magnitude=0.7), make_candidate("a", direction=-1, magnitude=0.7)
 
 
-def odds(candidate: Candidate, *history: Trial) -> float:
-    return math.exp(log_odds(candidate, remember(history, scale=0.02)))
+def odds(candidate: Candidate, *history: Trial, leader: float = INCUMBENT) -> float:
+    return math.exp(log_odds(candidate, remember(history, 0.02, leader)))
 
 
 def test_it_starts_from_the_odds_that_the_generator_gives() -> None:
@@ -38,6 +38,24 @@ def test_what_was_kept_goes_on() -> None:
     assert odds(UP, make_trial(0, UP, Verdict.KEEP, gain=0.1)) == pytest.approx(3 * odds(UP))
 
 
+def test_what_was_kept_and_then_lost_does_not_go_on() -> None:
+    history = make_trial(0, UP, Verdict.KEEP, gain=0.1), make_trial(1, UP, gain=-0.1)
+    assert odds(UP, *history) == pytest.approx(odds(UP) / 4)
+
+
 def test_another_site_is_left_alone_and_no_odds_leave_the_limit() -> None:
     assert odds(make_candidate("b", magnitude=0.7), make_trial(0, UP, gain=-0.1)) == odds(UP)
-    assert abs(log_odds(DOWN, remember([make_trial(0, UP, gain=-9.0)], 0.02))) <= prior.LIMIT
+    assert abs(log_odds(DOWN, remember([make_trial(0, UP, gain=-9.0)], 0.02, INCUMBENT))) <= prior.LIMIT
+
+
+def test_what_failed_on_a_script_that_was_much_worse_may_help_now() -> None:
+    lost = make_trial(0, UP, gain=-0.1)
+    slightly, much = INCUMBENT / OUTGROWN + 0.01, INCUMBENT / OUTGROWN - 0.01
+    assert odds(UP, lost, leader=slightly) == pytest.approx(odds(UP) / 4)
+    assert odds(UP, lost, leader=much) == odds(UP)
+    assert odds(UP, lost, leader=math.nan) == pytest.approx(odds(UP) / 4)
+
+
+def test_what_led_on_a_script_that_was_much_worse_goes_on() -> None:
+    kept = make_trial(0, UP, Verdict.KEEP, gain=0.1)
+    assert odds(UP, kept, leader=INCUMBENT / 2) == pytest.approx(3 * odds(UP))

@@ -326,7 +326,7 @@ def first_draws(found: list[Candidate], shares: Mapping[str, float]) -> dict[str
     """By generator, the chance of each candidate to be drawn first, before anything is known."""
     pools: dict[str, dict[tuple[str, ...], list[float]]] = {}
     for c in found:
-        odds = math.exp(prior.log_odds(c, remember((), 1.0)))
+        odds = math.exp(prior.log_odds(c, remember((), 1.0, 2.0)))
         pools.setdefault(c.generator, {}).setdefault(c.topics, []).append(odds)
     present = sum(shares[name] for name in pools)
     return {

@@ -30,7 +30,7 @@ class GreedyAgent(Stateless):
         slate = draw_slate(state.candidates, SLATE, self._rng, by_odds, state.shares)
         if self._rng.random() < EPSILON:
             return slate[0]
-        memory = remember(state.history, gain_scale(state))
+        memory = remember(state.history, gain_scale(state), state.incumbent_bpb)
         return max(slate, key=lambda candidate: _expected(candidate, memory))
 
 

@@ -64,7 +64,8 @@ class Reader:
         candidates = state.candidates if candidates is None else candidates
         self.scripts.read(state.history)
         scale = gain_scale(state)
-        return self._about(candidates, state, scale, remember(state.history, scale))
+        memory = remember(state.history, scale, state.incumbent_bpb)
+        return self._about(candidates, state, scale, memory)
 
     def extend(self, evidence: Evidence, more: Sequence[Candidate]) -> Evidence:
         """The same evidence with that about other candidates behind."""

@@ -12,7 +12,7 @@ import math
 from autoresearch_rl.agent.tallies import UNTRIED, Memory
 from autoresearch_rl.records import Candidate
 
-MOMENTUM = math.log(3.0)  # once this direction was kept at this place
+MOMENTUM = math.log(3.0)  # once this direction led at this place, until it no longer does
 MIRROR = math.log(6.0)  # once the other direction was clearly worse
 REPEAT = math.log(0.25)  # once this direction was tried without success
 CLEAR = 0.2  # a squashed effect: 1.2 times an ordinary one
@@ -39,7 +39,7 @@ def _single(candidate: Candidate, memory: Memory) -> float:
 
 def _history(topic: str, direction: int, memory: Memory) -> float:
     same = memory.at.get((topic, direction), UNTRIED)
-    if same.successes:
+    if same.last_led:
         return MOMENTUM
     if same.tries:
         return REPEAT

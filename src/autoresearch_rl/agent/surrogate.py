@@ -4,15 +4,17 @@ A Gaussian process over scripts (Rasmussen & Williams 2006, algorithm 2.1) whose
 places in which a script differs from the baseline (Duvenaud et al., arXiv 1112.4394). Along one place,
 numbers are near each other if their logarithms are; other values are the same or they are not. So one
 measurement of a compound edit informs about each of its parts, and a step that was good once informs about
-the next one in its direction. Most changes hurt: the prior mean falls with the distance from the baseline, as
-steeply as the study's measurements say. Its mean and deviation are features of every candidate, from which
+the next one in its direction. Numbers and structure have effects of different sizes, by likelihood: on a
+poor script a learning rate gains much and recipes next to nothing, on a good one neither stands out. Most
+changes hurt: each place costs half a deviation in the prior mean. What that is worth on real trials:
+`python -m autoresearch_rl.simulation.ranking`. Mean and deviation are features of every candidate, from which
 the policy learns what an acquisition function would be told by hand (MetaBO, Volpp et al., arXiv 1904.02642).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,15 +23,18 @@ import numpy.typing as npt
 from scipy.linalg import solve_triangular
 
 from autoresearch_rl.agent.scripts import Config, Measurement, Move, Scripts, moves, number
+from autoresearch_rl.agent.tallies import OUTGROWN
 from autoresearch_rl.records import Candidate, State, script_id
 
 WINDOW = 400  # latest measurements, at least (twice as many at most): a decision costs their cube
-LENGTH = 1.0  # of the kernel along a number, in its logarithm: a factor of e
+LENGTH = 2.0  # of the kernel along a number, in its logarithm: a factor of e squared
 CLIP = 6.0  # ordinary effects: a larger loss says no more than one of this size
+NUMBERS, STRUCTURE = 0, 1  # the kinds of places, each with effects of a size of its own
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of an effect's deviation, in ordinary effects; the likelihood decides
-LOSSES = (0.0, 0.5, 1.0)  # what a change costs on average, in such deviations; the likelihood decides
+LOSS = 0.5  # what a change costs on average, in such deviations
 FAR = 1000.0  # ordinary effects: no script is further from the baseline
 NOWHERE = 0  # a column in which all points are the baseline
+OUTGROWN_ERROR = 3.0  # ordinary effects: deviation of what was measured on a script so much worse
 FORECAST_ERROR = 0.8  # ordinary effects: deviation of the forecast of a run that was pruned
 
 Array = npt.NDArray[np.float64]
@@ -106,17 +111,9 @@ class Surrogate:
         unique = {move: i for i, move in enumerate(dict.fromkeys(m for some in found for m in some))}
         ends = [self._ends(move, leader) for move in unique]
         changes = self._points.differences(ends)
-        # A last row of zeros, for what changes nothing.
-        towards = np.pad(changes.covariance, ((0, 1), (0, 0)))
-        variance, risen = np.pad(changes.variance, (0, 1)), np.pad(changes.risen, (0, 1))
-        rows = [[unique[move] for move in some] or [len(unique)] for some in found]
-        starts = np.cumsum([0, *map(len, rows[:-1])])
-        flat = np.concatenate(rows)
-        covariance = np.add.reduceat(towards[flat], starts, axis=0)
-        summed = _Changes(
-            covariance, np.add.reduceat(variance[flat], starts), np.add.reduceat(risen[flat], starts)
-        )
-        return self._points.posterior(summed, scale, state.noise, self._level(state))
+        summed = changes.sums([[unique[move] for move in some] for some in found])
+        level = self._level(state), state.incumbent_bpb
+        return self._points.posterior(summed, scale, state.noise, *level)
 
     def _level(self, state: State) -> float:
         """What the baseline measures, from which all effects are counted.
@@ -145,7 +142,7 @@ class _Points:
     def __init__(self) -> None:
         self._numbers = np.full((64, 64), np.nan)  # of values that are numbers and not the baseline's
         self._codes = np.zeros((64, 64), dtype=np.int32)
-        self._kernel = np.zeros((64, 64))
+        self._kernel = np.zeros((2, 64, 64))
         self._bpb = np.zeros(64)
         self._start = np.zeros(64)  # what the parent measured
         self._foreseen = np.zeros(64, dtype=bool)
@@ -160,7 +157,8 @@ class _Points:
             self._numbers[n, place.column] = place.number(text)
             self._codes[n, place.column] = place.code(text)
         self.count += 1
-        self._kernel[n, : n + 1] = self._kernel[: n + 1, n] = self._kernels(_Values.of(values)).sum(0)
+        new = _Values.of(values)
+        self._kernel[:, n, : n + 1] = self._kernel[:, : n + 1, n] = new.by_kind(self._kernels(new)).sum(1)
 
     def differences(self, ends: Sequence[_Ends]) -> _Changes:
         """Of M moves."""
@@ -169,7 +167,8 @@ class _Points:
         old = _Values.of((end.place, end.old) for end in ends)
         after, before = new.kernel(new), old.kernel(old)
         variance = after - 2.0 * new.kernel(old) + before
-        return _Changes(self._kernels(new) - self._kernels(old), variance, after - before)
+        covariance = self._kernels(new) - self._kernels(old)
+        return _Changes(*map(new.by_kind, (covariance, variance, after - before)))
 
     def _kernels(self, values: _Values) -> Array:
         """Between each of M values and those of all points at its place, `[M, N]`."""
@@ -177,22 +176,22 @@ class _Points:
         theirs = self._numbers[rows, values.column], self._codes[rows, values.column]
         return values.kernel(_Values(values.column, *theirs, values.base)).T
 
-    def posterior(self, changes: _Changes, scale: float, noise: float, level: float) -> tuple[Array, Array]:
-        """Mean and deviation `[n]` of the gain of n changes; `level` is what the baseline measures."""
+    def posterior(
+        self, changes: _Changes, scale: float, noise: float, level: float, leader: float
+    ) -> tuple[Array, Array]:
+        """Mean and deviation `[n]` of the gain of n changes; `level` and `leader` are bits per byte that the
+        baseline and the leader measure."""
         n = self.count
         if not n:
-            return np.zeros(len(changes.variance)), scale * np.sqrt(changes.variance)
+            return np.zeros(changes.variance.shape[1]), scale * np.sqrt(changes.variance.sum(0))
         bpb: Array = np.minimum(self._bpb[:n], self._start[:n] + CLIP * scale)
         level = level if math.isfinite(level) else float(bpb[0])
         residual: Array = np.clip((bpb - level) / scale, -FAR, FAR)
         noise = min(FAR, max(0.001, noise / scale)) if math.isfinite(noise) else 1.0
-        errors = noise**2 + self._foreseen[:n] * FORECAST_ERROR**2
-        kernel = self._kernel[:n, :n]
-        fits = [fit for deviation in SCALES for fit in _fits(kernel, residual, errors, deviation)]
-        fit = max(fits, key=lambda fit: fit.likelihood)
-        mean = fit.deviation**2 * changes.covariance @ fit.weights + fit.loss * changes.risen
-        known = solve_triangular(fit.factor, changes.covariance.T, lower=True, check_finite=False)
-        variance = fit.deviation**2 * (changes.variance - fit.deviation**2 * (known**2).sum(0))
+        outgrown = self._start[:n] > OUTGROWN * leader
+        errors = noise**2 + self._foreseen[:n] * FORECAST_ERROR**2 + outgrown * OUTGROWN_ERROR**2
+        fit = _best_fit(self._kernel[:, :n, :n], residual, errors)
+        mean, variance = fit.predict(changes)
         return -scale * mean, scale * np.sqrt(np.maximum(variance, 0.0))
 
     def _make_room(self, columns: int) -> None:
@@ -200,7 +199,7 @@ class _Points:
         if self.count == 2 * WINDOW:
             for array in (self._numbers, self._codes, self._bpb, self._start, self._foreseen):
                 array[:WINDOW] = array[WINDOW : 2 * WINDOW]
-            self._kernel[:WINDOW, :WINDOW] = self._kernel[WINDOW : 2 * WINDOW, WINDOW : 2 * WINDOW]
+            self._kernel[:, :WINDOW, :WINDOW] = self._kernel[:, WINDOW : 2 * WINDOW, WINDOW : 2 * WINDOW]
             self._numbers[WINDOW:], self._codes[WINDOW:] = np.nan, 0  # `add` expects empty rows
             self.count = WINDOW
         rows = len(self._bpb) * (2 if self.count == len(self._bpb) else 1)
@@ -209,7 +208,7 @@ class _Points:
             width *= 2
         self._numbers = _grown(self._numbers, (rows, width), np.nan)
         self._codes = _grown(self._codes, (rows, width), 0)
-        self._kernel = _grown(self._kernel, (rows, rows), 0.0)
+        self._kernel = _grown(self._kernel, (2, rows, rows), 0.0)
         self._bpb, self._start = _grown(self._bpb, (rows,), 0.0), _grown(self._start, (rows,), 0.0)
         self._foreseen = _grown(self._foreseen, (rows,), 0)
 
@@ -233,6 +232,11 @@ class _Values(NamedTuple):
             np.array([place.number(place.text) for place, _ in pairs], dtype=np.float64),
         )
 
+    def by_kind(self, rows: Array) -> Array:
+        """Of `[M, ...]` what belongs to each kind of place, `[2, M, ...]`; zeros elsewhere."""
+        structure = np.isnan(self.base).reshape(-1, *[1] * (rows.ndim - 1))
+        return np.stack([np.where(structure, 0.0, rows), np.where(structure, rows, 0.0)])
+
     def kernel(self, other: _Values) -> Array:
         """Prior covariance of what two values add to the baseline's bits per byte; 0 for its own value."""
         ours, theirs = _bell(self.number - self.base), _bell(other.number - other.base)
@@ -242,32 +246,59 @@ class _Values(NamedTuple):
 
 
 class _Changes(NamedTuple):
-    """What M changes of the leader do, before any deviation is known."""
+    """What M changes of the leader do, by kind of place, before any deviation is known."""
 
-    covariance: Array  # with each point [M, N]
-    variance: Array  # of the change [M]
-    risen: Array  # by how much further the script is from the baseline's, as a prior variance [M]
+    covariance: Array  # with each point [2, M, N]
+    variance: Array  # of the change [2, M]
+    risen: Array  # by how much further the script is from the baseline's, as a prior variance [2, M]
+
+    def sums(self, rows: Sequence[Sequence[int]]) -> _Changes:
+        """Of several changes at once: those that each of the rows names; none changes nothing."""
+        last = self.variance.shape[1]  # zeros, for what changes nothing
+        flat = np.concatenate([list(row) or [last] for row in rows])
+        starts = np.cumsum([0, *(len(row) or 1 for row in rows[:-1])])
+        padded = (np.pad(a, ((0, 0), (0, 1), *[(0, 0)] * (a.ndim - 2))) for a in self)
+        return _Changes(*(np.add.reduceat(a[:, flat], starts, axis=1) for a in padded))
 
 
 class _Fit(NamedTuple):
-    """A Gaussian process with one deviation of effects, and one loss that a change costs on average."""
+    """A Gaussian process with a deviation of effects for each kind of place."""
 
     likelihood: float  # logarithm, but for a constant
-    deviation: float
-    loss: float
+    deviations: Array  # [2]
     factor: Array  # lower Cholesky factor [N, N] of the covariance of the measurements
     weights: Array  # [N], its inverse times the measurements
 
+    def predict(self, changes: _Changes) -> tuple[Array, Array]:
+        """Mean and variance `[n]` of what n changes add to the bits per byte."""
+        squares = self.deviations**2
+        covariance = np.tensordot(squares, changes.covariance, 1)
+        mean = covariance @ self.weights + LOSS * self.deviations @ changes.risen
+        known = solve_triangular(self.factor, covariance.T, lower=True, check_finite=False)
+        return mean, squares @ changes.variance - (known**2).sum(0)
 
-def _fits(kernel: Array, residual: Array, errors: Array, deviation: float) -> Iterator[_Fit]:
-    """With this deviation, one for each of `LOSSES`."""
-    factor = np.asarray(np.linalg.cholesky(deviation**2 * kernel + np.diag(errors)), dtype=np.float64)
-    ridge = float(np.log(np.diag(factor)).sum())
-    for share in LOSSES:
-        loss = share * deviation
-        half = solve_triangular(factor, residual - loss * np.diag(kernel), lower=True, check_finite=False)
-        weights = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
-        yield _Fit(-0.5 * float(half @ half) - ridge, deviation, loss, factor, weights)
+
+def _best_fit(kernel: Array, residual: Array, errors: Array) -> _Fit:
+    """The most likely one; the deviations are found one after the other: all alike, then each."""
+
+    def best(pairs: Iterable[tuple[float, float]]) -> _Fit:
+        fits = (_fitted(kernel, residual, errors, np.array(pair)) for pair in pairs)
+        return max(fits, key=lambda fit: fit.likelihood)
+
+    alike = best((scale, scale) for scale in SCALES)
+    structure = best((alike.deviations[NUMBERS], scale) for scale in SCALES)
+    return best((scale, structure.deviations[STRUCTURE]) for scale in SCALES)
+
+
+def _fitted(kernel: Array, residual: Array, errors: Array, deviations: Array) -> _Fit:
+    """With these deviations."""
+    covariance = np.tensordot(deviations**2, kernel, 1) + np.diag(errors)
+    factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    expected = LOSS * deviations @ np.diagonal(kernel, axis1=1, axis2=2)
+    half = solve_triangular(factor, residual - expected, lower=True, check_finite=False)
+    weights = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
+    likelihood = -0.5 * float(half @ half) - float(np.log(np.diag(factor)).sum())
+    return _Fit(likelihood, deviations, factor, weights)
 
 
 def _bell(distance: Array) -> Array:

@@ -19,6 +19,12 @@ from autoresearch_rl.records import State, Trial, TrialKind, Verdict
 LEADS = (Verdict.KEEP, Verdict.PROVISIONAL)
 FAILURES = (Verdict.CRASH, Verdict.TIMEOUT, Verdict.INVALID, Verdict.REJECTED)
 TALLY_FEATURES = 8
+OUTGROWN = 1.2
+"""Times the leader's bits per byte: what failed on a script so much worse may help now.
+
+In eight real studies from a poor script `ppo` tried the recipe that gains most as one of the first and never
+again: at a fifteenth of the right learning rate it gained nothing (docs/log.md).
+"""
 USUAL, LATEST = 0.2, 0.15  # share of tries that lead, before any; weight of the latest try in that share
 
 
@@ -31,6 +37,12 @@ class Event:
     led: bool
     verdict: Verdict
     effect: float | None  # squashed gain, foreseen if it was pruned; None when nothing was measured
+    outgrown: bool  # the script that it was tried on was much worse than the leader is
+
+    @property
+    def tells(self) -> bool:
+        """Whether it still says something about its places: a failure that was outgrown does not."""
+        return self.led or not self.outgrown
 
 
 @dataclass(slots=True)
@@ -44,6 +56,7 @@ class Tally:
     measured: int = 0
     effects: float = 0.0
     last_effect: float = 0.0
+    last_led: bool = False
     last_index: int = 0
     rate: float = USUAL
 
@@ -53,7 +66,7 @@ class Tally:
         self.successes += event.led
         self.crashes += event.verdict in FAILURES
         self.fresh += fresh
-        self.last_index = index
+        self.last_index, self.last_led = index, event.led
         self.rate += LATEST * (event.led - self.rate)
         if event.effect is not None:
             self.measured += 1
@@ -100,13 +113,13 @@ class Memory:
             self.generator[event.generator].add(event, index, fresh)
             for operator in {operator for _, operator, _ in event.parts}:
                 self.operator[operator].add(event, index, fresh)
-            for topic, _, direction in event.parts:
+            for topic, _, direction in event.parts if event.tells else ():
                 self.topic[topic].add(event, index, fresh)
                 self.at[topic, direction].add(event, index, fresh)
         return self
 
 
-def remember(history: Sequence[Trial], scale: float) -> Memory:
+def remember(history: Sequence[Trial], scale: float, leader: float) -> Memory:
     """Read the history, oldest first.
 
     Only trials of kind explore are tries of an edit. One that took the lead is a success, unless it lost the
@@ -115,19 +128,21 @@ def remember(history: Sequence[Trial], scale: float) -> Memory:
     Args:
         history: Trials in order of completion.
         scale: From `gain_scale`.
+        leader: Its bits per byte; not finite where they are not known.
     """
     fallen = {t.confirms for t in history if t.kind is TrialKind.CONFIRM and t.verdict not in LEADS}
     events: list[Event] = []
     changed = 0
     for trial in history:
         if trial.kind is TrialKind.EXPLORE:
-            events.append(_event(trial, trial.verdict in LEADS and trial.number not in fallen, scale))
+            led = trial.verdict in LEADS and trial.number not in fallen
+            events.append(_event(trial, led, scale, (trial.incumbent_bpb or 0.0) > OUTGROWN * leader))
         if trial.kind is TrialKind.CONFIRM or (trial.kind is TrialKind.EXPLORE and trial.verdict in LEADS):
             changed = len(events)
     return Memory(events, changed).fill()
 
 
-def _event(trial: Trial, led: bool, scale: float) -> Event:
+def _event(trial: Trial, led: bool, scale: float, outgrown: bool) -> Event:
     candidate, gain = trial.candidate, _effect(trial)
     return Event(
         generator=candidate.generator if candidate else "",
@@ -139,6 +154,7 @@ def _event(trial: Trial, led: bool, scale: float) -> Event:
         led=led,
         verdict=trial.verdict,
         effect=None if gain is None else squash(gain, scale),
+        outgrown=outgrown,
     )
 
 
