@@ -9,7 +9,7 @@ from playing import make_candidate, make_state, make_trial
 
 from autoresearch_rl.agent import surrogate
 from autoresearch_rl.agent.scripts import SHRINK, Scripts, measured_bpb, moves
-from autoresearch_rl.agent.surrogate import CLIP, LENGTH, LOSS, SCALES, Surrogate
+from autoresearch_rl.agent.surrogate import CLIP, EXPECTED, LENGTH, LOSS, SCALES, WITHIN, Surrogate
 from autoresearch_rl.records import Candidate, Edit, TrialKind, Verdict, script_id
 
 BASELINE = "x = 1"  # the script of `make_state`
@@ -64,6 +64,7 @@ def test_it_is_a_gaussian_process(leader: float | None) -> None:
         covariance = deviation**2 * known + NOISE**2 * np.eye(3)
         inverse, y = np.linalg.inv(covariance), -np.array(gains) - LOSS * deviation * np.diag(known)
         likelihood = -0.5 * y @ inverse @ y - 0.5 * np.linalg.slogdet(covariance)[1]
+        likelihood -= 0.5 * (math.log(deviation / 0.05 / EXPECTED) / math.log(WITHIN)) ** 2
         mean = -(deviation**2) * cross @ inverse @ y - LOSS * deviation * (k(new, new) - k(old, old))
         change = k(new, new) - 2.0 * k(new, old) + k(old, old)
         variance = deviation**2 * (change - deviation**2 * cross @ inverse @ cross)
@@ -87,7 +88,7 @@ def test_a_compound_edit_tells_about_its_parts() -> None:
     one, two = structural("rotary"), make_candidate("width", "128", "256")
     mean, _ = predicted(trials((both(one, two), 0.1)), one, two, both(one, two), structural("muon"))
     assert mean[0] > 0.02
-    assert mean[1] > 0.02
+    assert mean[1] > 0.005, "numbers that are near have the like effects: it is a small step"
     assert mean[2] == pytest.approx(mean[0] + mean[1])
     assert mean[2] == pytest.approx(0.1, abs=0.01)
     assert mean[3] < 0.0
@@ -118,7 +119,7 @@ def test_numbers_and_structure_have_effects_of_their_own_size() -> None:
     recipe, literal = structural("other"), make_candidate("other", new="3.0")
     _, sd = predicted(trials(*small, *large), recipe, literal)
     assert sd[1] > 4.0 * sd[0]
-    assert predicted(trials(*small), literal)[1][0] < 0.5 * sd[1]
+    assert predicted(trials(*small), literal)[1][0] > 2.0 * sd[0], "recipes tell nothing of numbers"
 
 
 def test_a_disaster_says_no_more_than_a_clear_loss() -> None:
@@ -226,5 +227,5 @@ def test_what_was_measured_on_a_script_that_was_much_worse_says_little() -> None
     near = predicted(history, structural("recipe"), incumbent_bpb=1.8)
     far = predicted(history, structural("recipe"), incumbent_bpb=1.6)
     untried = predicted(history, structural("other"), incumbent_bpb=1.6)
-    assert near[1][0] < 0.5 * far[1][0]
-    assert far[1][0] > 0.8 * untried[1][0]
+    assert near[1][0] < 0.1 * far[1][0]
+    assert far[1][0] > 0.5 * untried[1][0]

@@ -10,7 +10,7 @@ from autoresearch_rl.simulation.recorded import BASELINE, POOR, read_trials
 def test_from_a_poor_script_the_edits_that_should_gain_most_really_do() -> None:
     found = lift(read_trials().begun(POOR))
     assert found.studies == 5
-    assert found.mean - 2.0 * found.error > 1.2
+    assert found.mean - 2.0 * found.error > 1.0
 
 
 def test_agents_see_the_scripts_that_really_ran() -> None:

@@ -30,7 +30,8 @@ WINDOW = 400  # latest measurements, at least (twice as many at most): a decisio
 LENGTH = 2.0  # of the kernel along a number, in its logarithm: a factor of e squared
 CLIP = 6.0  # ordinary effects: a larger loss says no more than one of this size
 NUMBERS, STRUCTURE = 0, 1  # the kinds of places, each with effects of a size of its own
-SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of an effect's deviation, in ordinary effects; the likelihood decides
+SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)  # of an effect's deviation, in ordinary effects; the most likely counts
+EXPECTED, WITHIN = 8.0, 2.0  # its prior, log-normal: the median, and a factor of one deviation
 LOSS = 0.5  # what a change costs on average, in such deviations
 FAR = 1000.0  # ordinary effects: no script is further from the baseline
 NOWHERE = 0  # a column in which all points are the baseline
@@ -264,7 +265,7 @@ class _Changes(NamedTuple):
 class _Fit(NamedTuple):
     """A Gaussian process with a deviation of effects for each kind of place."""
 
-    likelihood: float  # logarithm, but for a constant
+    likelihood: float  # times the prior: logarithm, but for a constant
     deviations: Array  # [2]
     factor: Array  # lower Cholesky factor [N, N] of the covariance of the measurements
     weights: Array  # [N], its inverse times the measurements
@@ -297,7 +298,8 @@ def _fitted(kernel: Array, residual: Array, errors: Array, deviations: Array) ->
     expected = LOSS * deviations @ np.diagonal(kernel, axis1=1, axis2=2)
     half = solve_triangular(factor, residual - expected, lower=True, check_finite=False)
     weights = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
-    likelihood = -0.5 * float(half @ half) - float(np.log(np.diag(factor)).sum())
+    surprise = np.log(deviations / EXPECTED) / math.log(WITHIN)
+    likelihood = -0.5 * float(half @ half + surprise @ surprise) - float(np.log(np.diag(factor)).sum())
     return _Fit(likelihood, deviations, factor, weights)
 
 
