@@ -224,7 +224,7 @@ def test_noise_hardly_moves_what_was_pretrained(seed):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_what_is_said_again_and_again_is_learnt(seed):
-    chosen, _ = learn_from(lambda candidate, _: 0.02 * candidate.direction, 200, seed)
+    chosen, _ = learn_from(lambda candidate, _: 0.02 * candidate.direction, 300, seed)
     first, last = (np.mean([c.direction > 0 for c in part]) for part in (chosen[:50], chosen[-50:]))
     assert last > first + 0.2
 
