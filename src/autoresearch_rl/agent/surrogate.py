@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,8 +114,7 @@ class Surrogate:
         ends = [self._ends(move, leader) for move in unique]
         changes = self._points.differences(ends)
         summed = changes.sums([[unique[move] for move in some] for some in found])
-        level = self._level(state), state.incumbent_bpb
-        return self._points.posterior(summed, scale, state.noise, *level)
+        return self._points.posterior(summed, scale, state.noise, self._level(state), state.incumbent_bpb)
 
     def _level(self, state: State) -> float:
         """What the baseline measures, from which all effects are counted.
@@ -282,9 +282,12 @@ class _Fit(NamedTuple):
 def _best_fit(kernel: Array, residual: Array, errors: Array) -> _Fit:
     """The most likely one; the deviations are found one after the other: all alike, then each."""
 
+    @cache  # the rounds share pairs
+    def fitted(*pair: float) -> _Fit:
+        return _fitted(kernel, residual, errors, np.array(pair))
+
     def best(pairs: Iterable[tuple[float, float]]) -> _Fit:
-        fits = (_fitted(kernel, residual, errors, np.array(pair)) for pair in pairs)
-        return max(fits, key=lambda fit: fit.likelihood)
+        return max((fitted(*pair) for pair in pairs), key=lambda fit: fit.likelihood)
 
     alike = best((scale, scale) for scale in SCALES)
     structure = best((alike.deviations[NUMBERS], scale) for scale in SCALES)
