@@ -87,14 +87,10 @@ class Reader:
 
 
 def log_expected_improvement(mean: Array, sd: Array) -> Array:
-    """Of normal gains over none (Jones et al. 1998, equation 15), at least -12.
-
-    In logarithms, which lose nothing where an improvement is improbable (Ament et al., arXiv 2310.20708).
-    """
+    """The logarithm of it, of normal gains over none (Jones et al. 1998, equation 15), at least -12."""
     sd = np.maximum(sd, 1e-9)
     z = mean / sd
-    # Far below zero phi(z) + z Phi(z) cancels; there it is phi(z) / z^2.
-    near = np.log(np.maximum(np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi) + z * ndtr(z), 1e-300))
-    far = -0.5 * z * z - 0.5 * math.log(2.0 * math.pi) - 2.0 * np.log(np.maximum(np.abs(z), 1.0))
-    result: Array = np.log(sd) + np.where(z > -6.0, near, far)
-    return np.maximum(result, -12.0)
+    # Where this cancels, far below zero, it is less than the least for any deviation that there is.
+    expected = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi) + z * ndtr(z)
+    result: Array = np.maximum(np.log(sd) + np.log(np.maximum(expected, 1e-300)), -12.0)
+    return result
