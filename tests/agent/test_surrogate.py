@@ -229,3 +229,21 @@ def test_what_was_measured_on_a_script_that_was_much_worse_says_little() -> None
     untried = predicted(history, structural("other"), incumbent_bpb=1.6)
     assert near[1][0] < 0.1 * far[1][0]
     assert far[1][0] > 0.5 * untried[1][0]
+
+
+def test_what_gained_on_a_script_that_was_much_worse_still_says_all() -> None:
+    """The leader's own runs are such, after a large gain."""
+    candidate = make_candidate("width", operator="choose")
+    measured = trials((candidate, 0.5))
+    for leader in (2.0, 1.5):
+        mean, sd = predicted(measured, candidate, incumbent_bpb=leader)
+        assert mean[0] == pytest.approx(0.5, abs=0.02)
+        assert sd[0] < 0.01
+
+
+def test_a_forecast_says_less_than_a_measurement() -> None:
+    candidate = make_candidate()
+    ended = make_trial(1, candidate, Verdict.DISCARD, -0.1, script="c" * 64, incumbent_bpb=2.0)
+    stopped = replace(ended, verdict=Verdict.PRUNED, val_bpb=None, forecast=2.0 + 0.1 / SHRINK)
+    errors = [predicted([*trials(), trial], candidate)[1][0] for trial in (ended, stopped)]
+    assert errors[1] > 1.1 * errors[0]

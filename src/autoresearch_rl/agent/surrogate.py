@@ -6,7 +6,8 @@ numbers are near each other if their logarithms are; other values are the same o
 measurement of a compound edit informs about each of its parts, and a step that was good once informs about
 the next one in its direction. Numbers and structure have effects of different sizes, by likelihood: on a
 poor script a learning rate gains much and recipes next to nothing, on a good one neither stands out. Most
-changes hurt: each place costs half a deviation in the prior mean. What that is worth on real trials:
+changes hurt: each place costs half a deviation in the prior mean, a number in proportion to how far it moves.
+A number whose baseline is zero counts as structure: it has no logarithm. What that is worth on real trials:
 `python -m autoresearch_rl.simulation.ranking`. Mean and deviation are features of every candidate, from which
 the policy learns what an acquisition function would be told by hand (MetaBO, Volpp et al., arXiv 1904.02642).
 """
@@ -36,7 +37,7 @@ EXPECTED, WITHIN = 8.0, 2.0  # its prior, log-normal: the median, and a factor o
 LOSS = 0.5  # what a change costs on average, in such deviations
 FAR = 1000.0  # ordinary effects: no script is further from the baseline
 NOWHERE = 0  # a column in which all points are the baseline
-OUTGROWN_ERROR = 3.0  # ordinary effects: deviation of what was measured on a script so much worse
+OUTGROWN_ERROR = 3.0  # ordinary effects: deviation of what failed on a script so much worse
 FORECAST_ERROR = 0.8  # ordinary effects: deviation of the forecast of a run that was pruned
 
 Array = npt.NDArray[np.float64]
@@ -189,7 +190,8 @@ class _Points:
         level = level if math.isfinite(level) else float(bpb[0])
         residual: Array = np.clip((bpb - level) / scale, -FAR, FAR)
         noise = min(FAR, max(0.001, noise / scale)) if math.isfinite(noise) else 1.0
-        outgrown = self._start[:n] > OUTGROWN * leader
+        failed = self._bpb[:n] >= self._start[:n]
+        outgrown = failed & (self._start[:n] > OUTGROWN * leader)
         errors = noise**2 + self._foreseen[:n] * FORECAST_ERROR**2 + outgrown * OUTGROWN_ERROR**2
         fit = _best_fit(self._kernel[:, :n, :n], residual, errors)
         mean, variance = fit.predict(changes)
