@@ -43,11 +43,12 @@ class Lift:
 
 
 def lift(real: RealTrials) -> Lift:
-    """Over all studies."""
+    """Over all studies in which an edit has gained anything."""
     sigma = noise(real)
-    lifts = [_lift(list(_foreseen(trials, real.defaults, sigma))) for trials in real.studies.values()]
+    studies = [list(_foreseen(trials, real.defaults, sigma)) for trials in real.studies.values()]
+    lifts = [_lift(edits) for edits in studies if any(edit.gained > 0.0 for edit in edits)]
     error = float(np.std(lifts, ddof=1)) / math.sqrt(len(lifts)) if len(lifts) > 1 else math.nan
-    return Lift(len(lifts), float(np.mean(lifts)), error)
+    return Lift(len(lifts), float(np.mean(lifts)) if lifts else math.nan, error)
 
 
 def _lift(edits: Sequence[Foreseen]) -> float:
