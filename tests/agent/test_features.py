@@ -9,15 +9,12 @@ from playing import BASELINE, INCUMBENT, make_candidate, make_state, make_trial
 
 from autoresearch_rl.agent.evidence import Reader
 from autoresearch_rl.agent.features import (
-    BELIEFS,
     F_C,
     F_S,
     GENERATORS,
     K_HISTORY,
     OPERATORS,
-    WORDS,
     encode,
-    topic_words,
 )
 from autoresearch_rl.agent.tallies import TALLY_FEATURES, gain_scale, squash
 from autoresearch_rl.records import TrialKind, Verdict
@@ -27,9 +24,7 @@ KIND = 0
 HERE = len(OPERATORS) + 1 + len(GENERATORS) + 4
 OPPOSITE = HERE + TALLY_FEATURES
 SITE = OPPOSITE + TALLY_FEATURES
-OPERATOR = SITE + TALLY_FEATURES
-GENERATOR = OPERATOR + TALLY_FEATURES
-NAMES = GENERATOR + TALLY_FEATURES
+BELIEVED = SITE + TALLY_FEATURES
 TRIES, SUCCESSES, CRASHES, MEAN, LAST, RECENCY, FRESH, RATE = range(TALLY_FEATURES)
 (
     TRIALS,
@@ -99,7 +94,7 @@ def test_an_empty_history_leaves_only_what_the_candidate_says_of_itself():
     seen = row([], make_candidate(operator="step", direction=-1, magnitude=1.0))
 
     assert seen[KIND:HERE].tolist() == [0, 1, 0, 0, 0, *[1, 0, 0, 0, 0], 1, 0, 0.5, 0]
-    assert not seen[HERE:NAMES].any()
+    assert not seen[HERE:BELIEVED].any()
 
 
 def test_a_trial_is_seen_at_its_place_and_not_the_other_way():
@@ -113,26 +108,21 @@ def test_a_trial_is_seen_at_its_place_and_not_the_other_way():
     assert row(history, down)[SITE + SUCCESSES] > 0
 
 
-def test_another_site_shares_only_the_operator():
+def test_another_site_shares_nothing():
     history = [make_trial(0, make_candidate("a", operator="scale"), gain=-0.1)]
-    seen = row(history, make_candidate("b", operator="scale"))
 
-    assert not seen[HERE:OPERATOR].any()
-    assert seen[OPERATOR + TRIES] > 0
-    assert seen[OPERATOR + LAST] < 0
+    assert not row(history, make_candidate("b", operator="scale"))[HERE:BELIEVED].any()
 
 
-def test_a_generator_that_has_stopped_leading_is_seen_to():
+def test_a_place_that_has_stopped_leading_is_seen_to():
     """A good beginning does not speak for it forever."""
-    early = [make_trial(i, make_candidate(f"a{i}"), Verdict.KEEP, gain=0.1) for i in range(10)]
-    late = [make_trial(10 + i, make_candidate(f"b{i}"), gain=-0.1) for i in range(20)]
-    single = make_candidate("c")
-    compound = replace(single, generator="compound", parts=(single, make_candidate("d")))
+    candidate = make_candidate()
+    early = [make_trial(i, candidate, Verdict.KEEP, gain=0.1) for i in range(10)]
+    late = [make_trial(10 + i, candidate, gain=-0.1) for i in range(20)]
 
-    assert row(early, single)[GENERATOR + RATE] > 0.5
-    assert row([*early, *late], single)[GENERATOR + RATE] < -0.1
-    assert row([*early, *late], single)[GENERATOR + SUCCESSES] == row(early, single)[GENERATOR + SUCCESSES]
-    assert not row([*early, *late], compound)[GENERATOR:NAMES].any()
+    assert row(early, candidate)[HERE + RATE] > 0.5
+    assert row([*early, *late], candidate)[HERE + RATE] < -0.1
+    assert row([*early, *late], candidate)[HERE + SUCCESSES] == row(early, candidate)[HERE + SUCCESSES]
 
 
 def test_a_candidate_without_direction_has_no_opposite():
@@ -202,7 +192,7 @@ def test_baselines_and_confirmations_are_not_tries():
         make_trial(1, candidate, gain=0.5, kind=TrialKind.CONFIRM, confirms=0),
     ]
 
-    assert not row(history, candidate)[HERE:NAMES].any()
+    assert not row(history, candidate)[HERE:BELIEVED].any()
     assert context(history)[TRIALS] == 0
 
 
@@ -269,29 +259,3 @@ def test_the_scale_is_a_median_and_never_below_the_noise():
 def test_what_is_not_a_number_says_nothing():
     assert context([], baseline_bpb=math.nan)[IMPROVED] == 0.0
     assert context([], baseline_bpb=math.inf)[IMPROVED] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("site", "words"),
-    [
-        ("train.LR", {"lr"}),
-        ("learningRate", {"lr"}),
-        ("Config.n_embd", {"width"}),
-        ("n_layer", {"depth"}),
-        ("n_layers", {"depth"}),
-        ("num_heads", {"head"}),
-        ("n_head", {"head"}),
-        ("weight_decay", {"decay"}),
-        ("adam_beta2", {"optimizer", "beta"}),
-        ("WARMUP_STEPS", {"warm"}),
-        ("lru_size", set()),
-        ("dropout", {"dropout"}),
-        ("grad_clip", {"clip"}),
-        ("init_std", {"init"}),
-        ("seq_len", {"seq"}),
-        ("", set()),
-    ],
-)
-def test_words_of_a_sites_name(site, words):
-    assert {name for name, flag in zip(WORDS, topic_words(site), strict=True) if flag} == words
-    assert row([], make_candidate(site))[NAMES:-BELIEFS].tolist() == list(topic_words(site))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from playing import make_candidate
 
 import autoresearch_rl
-from autoresearch_rl.agent.knobs import MOST, Knob, Scale, choose_knobs, edit_to, present
+from autoresearch_rl.agent.knobs import MOST, WORDS, Knob, Scale, choose_knobs, edit_to, present, rank
 from autoresearch_rl.records import Candidate, Change, Edit
 from autoresearch_rl.target.edits import apply
 from autoresearch_rl.target.generators.literals import Literals
@@ -151,3 +151,26 @@ def test_what_is_no_plain_number_is_no_knob(text: str) -> None:
     odd = Candidate(Edit((Change("ODD", text, "2.0"),)), "literals", "scale", 1, 0.69)
     plain = Candidate(Edit((Change("RATE", "1.0", "2.0"),)), "literals", "scale", 1, 0.69)
     assert [knob.place for knob in choose_knobs([odd, plain])] == ["RATE"]
+
+
+@pytest.mark.parametrize(
+    ("place", "word"),
+    [
+        ("train.LR", "lr"),
+        ("learningRate", "lr"),
+        ("Config.n_embd", "width"),
+        ("n_layer", "depth"),
+        ("n_layers", "depth"),
+        ("num_heads", "head"),
+        ("weight_decay", "decay"),
+        ("adam_beta2", "beta"),
+        ("WARMUP_STEPS", "warm"),
+        ("grad_clip", "clip"),
+        ("init_std", "init"),
+        ("lru_size", None),
+        ("", None),
+    ],
+)
+def test_what_a_numbers_name_says(place: str, word: str | None) -> None:
+    found = [words for words in WORDS if word in words]
+    assert rank(place) == (WORDS.index(found[0]) if found else len(WORDS))

@@ -13,7 +13,7 @@ from autoresearch_rl.agent.policy import ActorCritic
 from autoresearch_rl.agent.shipped import MOST_BYTES, pack_prior
 from autoresearch_rl.errors import ConfigurationError, StorageError
 
-NAMES = ("LEARNING_RATE", "WIDTH", "DEPTH", "DROPOUT", "INIT_STD", "WARMUP")  # words that policies know
+SIZES = (0.1, 0.3, 0.7, 1.4, 2.3, 4.0)  # of edits: policies see what they are, not what their names say
 
 
 def written(path: Path, seed: int) -> str:
@@ -25,7 +25,7 @@ def written(path: Path, seed: int) -> str:
 
 def choices(policy: str) -> list[str]:
     agent = make_agent(policy, 0)
-    state = make_state(candidates=[make_candidate(f"{name}_{i}") for name in NAMES for i in range(5)])
+    state = make_state(candidates=[make_candidate(f"a{i}_{x}", magnitude=x) for x in SIZES for i in range(5)])
     return [agent.propose(state).edit.changes[0].site for _ in range(12)]
 
 

@@ -12,7 +12,7 @@ from autoresearch_rl.interface.cli import cli
 from autoresearch_rl.pretraining import rollouts
 from autoresearch_rl.pretraining.pretrain import PPO, WARM, Plan, Pretraining
 from autoresearch_rl.pretraining.rollouts import play
-from autoresearch_rl.pretraining.training import discounted, warm_start
+from autoresearch_rl.pretraining.training import SHARP, discounted, warm_start
 
 TINY = Plan(warm_rounds=2, ppo_rounds=1, studies=2)
 
@@ -83,8 +83,8 @@ def test_learning_from_the_truth_finds_what_is_truly_better():
     network = load_prior(0.05)
     played = [play(network, seed) for seed in (1, 2)]
     optimizer, generator = torch.optim.Adam(network.parameters(), lr=1e-3), torch.Generator().manual_seed(0)
-    first = warm_start(network, optimizer, played, 1, generator)["improvement"]
-    last = warm_start(network, optimizer, played, 30, generator)["improvement"]
+    first = warm_start(network, optimizer, played, 1, generator, SHARP)["improvement"]
+    last = warm_start(network, optimizer, played, 30, generator, SHARP)["improvement"]
     assert last > first
 
 

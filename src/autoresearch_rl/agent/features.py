@@ -1,9 +1,12 @@
 """What the policy sees: numbers made from the state, all within [-1, 1] whatever the history holds.
 
 The history enters twice. Per candidate, as tallies of what was tried before at the same place (topic and
-direction), the other way (opposite direction), on the same topic, with the same operator, and by the same
-generator. Per state, as a context: the last `K_HISTORY` trials (PAPER.md, "The research MDP") and a summary
-of the best ever.
+direction), the other way (opposite direction), and on the same topic. Per state, as a context: the last
+`K_HISTORY` trials (PAPER.md, "The research MDP") and a summary of the best ever.
+
+What is not here: tallies of operators and of generators, what names mean, and the context for the choice
+(the value of a state has it). With them a policy does better on the problems that it is trained on, and worse
+on others and on real trials (docs/log.md).
 
 Gains are divided by a robust scale of the study itself, so that one network serves tasks whose gains
 differ by orders of magnitude.
@@ -12,10 +15,8 @@ differ by orders of magnitude.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -39,31 +40,8 @@ K_HISTORY = 32
 OPERATORS = ("scale", "step", "toggle", "choose")
 GENERATORS = ("literals", "grammar", "recipes", "recombination", "compound")
 
-# Name parts that say what a topic governs. Four letters or more match as a prefix ("embed" matches
-# "embedding"), fewer only as a whole word ("lr" must not match "lru").
-WORDS: dict[str, tuple[str, ...]] = {
-    "lr": ("lr", "learning"),
-    "batch": ("batch", "bs", "accum"),
-    "width": ("width", "dim", "dims", "embd", "embed", "hidden", "channel", "ff", "mlp"),
-    "depth": ("depth", "layer"),
-    "head": ("head", "kv"),
-    "decay": ("decay", "wd"),
-    "beta": ("beta", "momentum", "ema"),
-    "warm": ("warm",),
-    "cool": ("cool", "warmdown", "schedule", "anneal"),
-    "dropout": ("drop",),
-    "clip": ("clip",),
-    "init": ("init", "std"),
-    "seq": ("seq", "sequence", "context", "window"),
-    "optimizer": ("optim", "adam", "muon", "sgd"),
-    "norm": ("norm",),
-    "activation": ("act", "activation", "gelu", "relu", "silu"),
-}
-
-_NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
 BELIEFS = 5  # the last: `Evidence.score` / SCORE_LIMIT
-F_C = len(OPERATORS) + 1 + len(GENERATORS) + 4 + 5 * TALLY_FEATURES + len(WORDS) + BELIEFS
+F_C = len(OPERATORS) + 1 + len(GENERATORS) + 4 + 3 * TALLY_FEATURES + BELIEFS
 F_S = 11
 
 FloatArray = npt.NDArray[np.float32]
@@ -116,18 +94,6 @@ def _beliefs(evidence: Evidence, slate: Sequence[int]) -> FloatArray:
     return np.stack(columns, axis=1).reshape(len(rows), BELIEFS)
 
 
-@lru_cache(maxsize=4096)
-def topic_words(topic: str) -> tuple[float, ...]:
-    """For each entry of `WORDS`, 1.0 if a part of the topic's name matches it, else 0.0."""
-    parts = [part.lower() for part in _NAME_PART.findall(topic)]
-    groups = WORDS.values()
-    return tuple(float(any(_matches(part, word) for part in parts for word in words)) for words in groups)
-
-
-def _matches(part: str, word: str) -> bool:
-    return part.startswith(word) if len(word) >= 4 else part == word
-
-
 def _candidate_row(candidate: Candidate, memory: Memory) -> list[float]:
     now = len(memory.events)
     places = [(topic, single.direction) for single in candidate.singles for topic in single.topics]
@@ -138,15 +104,7 @@ def _candidate_row(candidate: Candidate, memory: Memory) -> list[float]:
         *_mean([memory.at.get(place, UNTRIED).row(now) for place in places]),
         *_mean([tally.row(now) for tally in other]),
         *_mean([memory.topic.get(topic, UNTRIED).row(now) for topic, _ in places]),
-        *_mean([memory.operator.get(s.operator, UNTRIED).row(now) for s in candidate.singles]),
-        *memory.generator.get(candidate.generator, UNTRIED).row(now),
-        *_words([topic for topic, _ in places]),
     ]
-
-
-def _words(topics: Sequence[str]) -> list[float]:
-    """Per entry of `WORDS`, whether any of the topics matches it."""
-    return [max(column) for column in zip((0.0,) * len(WORDS), *map(topic_words, topics), strict=True)]
 
 
 def _kind(candidate: Candidate) -> list[float]:

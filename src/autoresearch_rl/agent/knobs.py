@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
-from autoresearch_rl.agent.features import topic_words
 from autoresearch_rl.agent.scripts import finite
 from autoresearch_rl.records import Candidate, Change, Edit
 
 MOST = 16
 REACH = math.log(10.0)  # to either side of a real number, on its scale
 REACH_OF_INTEGERS = math.log(4.0)
+
+# What matters most comes first. Four letters or more match the beginning of a name's part ("embed" matches
+# "embedding"), fewer only a whole one ("lr" must not match "lru").
+WORDS: tuple[tuple[str, ...], ...] = (
+    ("lr", "learning"),
+    ("batch", "bs", "accum"),
+    ("width", "dim", "dims", "embd", "embed", "hidden", "channel", "ff", "mlp"),
+    ("depth", "layer"),
+    ("head", "kv"),
+    ("decay", "wd"),
+    ("beta", "momentum", "ema"),
+    ("warm",),
+    ("cool", "warmdown", "schedule", "anneal"),
+    ("drop",),
+    ("clip",),
+    ("init", "std"),
+    ("seq", "sequence", "context", "window"),
+    ("optim", "adam", "muon", "sgd"),
+    ("norm",),
+    ("act", "activation", "gelu", "relu", "silu"),
+)
+
+_NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 class Scale(StrEnum):
@@ -75,7 +99,7 @@ class Knob:
 
 
 def choose_knobs(candidates: Sequence[Candidate]) -> list[Knob]:
-    """Up to `MOST` numbers: first those whose names say that they matter, in the order of `features.WORDS`.
+    """Up to `MOST` numbers: first those whose names say that they matter, in the order of `WORDS`.
 
     What was offered for a number says what makes sense there: what it has to stay below, what it divides,
     and which way it may go.
@@ -86,7 +110,7 @@ def choose_knobs(candidates: Sequence[Candidate]) -> list[Knob]:
         if single and candidate.operator in ("scale", "step") and _is_number(candidate.edit.changes[0]):
             offered[candidate.edit.changes[0].site].append(candidate.edit.changes[0])
     knobs = [_knob(place, changes) for place, changes in offered.items()]
-    return sorted(knobs, key=lambda knob: (_rank(knob.place), knob.place))[:MOST]
+    return sorted(knobs, key=lambda knob: (rank(knob.place), knob.place))[:MOST]
 
 
 def present(candidates: Iterable[Candidate], knobs: Sequence[Knob]) -> dict[str, str]:
@@ -157,6 +181,13 @@ def _is_integer(text: str) -> bool:
     return True
 
 
-def _rank(place: str) -> int:
-    words = topic_words(place)
-    return words.index(1.0) if 1.0 in words else len(words)
+@lru_cache(maxsize=4096)
+def rank(place: str) -> int:
+    """The first entry of `WORDS` that a part of the place's name matches; their number if none does."""
+    parts = [part.lower() for part in _NAME_PART.findall(place)]
+    ranks = (i for i, words in enumerate(WORDS) if any(_matches(p, word) for p in parts for word in words))
+    return next(ranks, len(WORDS))
+
+
+def _matches(part: str, word: str) -> bool:
+    return part.startswith(word) if len(word) >= 4 else part == word

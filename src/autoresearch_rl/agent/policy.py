@@ -1,7 +1,7 @@
 """The network: scores each candidate of a slate, and says what the state is worth.
 
 Candidates have no fixed meaning from trial to trial, so there is no fixed output layer: the same small
-perceptron scores every candidate from its own features and the context.
+perceptron scores every candidate from its own features; the context is for the value alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ActorCritic(nn.Module):
                 f"epsilon is a share of the policy: expected 0 <= epsilon < 1, got {epsilon}."
             )
         self.epsilon = epsilon
-        self.embed = _perceptron(F_C + F_S, hidden, hidden, generator)
+        self.embed = _perceptron(F_C, hidden, hidden, generator)
         self.actor = _linear(hidden, 1, 0.0, generator)
         self.critic = nn.Sequential(
             _linear(F_S + hidden, hidden // 2, math.sqrt(2.0), generator),
@@ -66,16 +66,12 @@ class ActorCritic(nn.Module):
         """
         dtype = self.actor.weight.dtype
         candidate, context = candidate.to(dtype), context.to(dtype)
-        embedding = self._embedding(candidate, context)
+        embedding = cast(Tensor, self.embed(candidate))
         scores = cast(Tensor, self.actor(embedding)).squeeze(-1) + SCORE_LIMIT * candidate[..., -1]
         weight = mask.to(embedding.dtype).unsqueeze(-1)
         mean = (embedding * weight).sum(1) / weight.sum(1)
         value = cast(Tensor, self.critic(torch.cat([context, mean], dim=-1))).squeeze(-1)
         return mixture_log_probs(scores, mask, self.epsilon), value
-
-    def _embedding(self, candidate: Tensor, context: Tensor) -> Tensor:
-        spread = context.unsqueeze(1).expand(-1, candidate.shape[1], -1)
-        return cast(Tensor, self.embed(torch.cat([candidate, spread], dim=-1)))
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int, generator: torch.Generator) -> nn.Sequential:

@@ -1,8 +1,7 @@
 """The history, read once: what was tried where, how it went, and how long ago.
 
-One pass over the trials fills a tally per key (topic and direction, topic, operator, generator), so that
-encoding a slate costs the same however long the study has run. A topic is a site, or what a structural edit
-changes.
+One pass over the trials fills a tally per topic, and per topic and direction, so that encoding a slate costs
+the same however long the study has run. A topic is a site, or what a structural edit changes.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ USUAL, LATEST = 0.2, 0.15  # share of tries that lead, before any; weight of the
 class Event:
     """One explored edit, reduced to what the tallies need."""
 
-    generator: str
-    parts: tuple[tuple[str, str, int], ...]  # topic, operator, direction of each single edit
+    places: tuple[tuple[str, int], ...]  # topic and direction of each single edit
     led: bool
     verdict: Verdict
     effect: float | None  # squashed gain, foreseen if it was pruned; None when nothing was measured
@@ -103,17 +101,12 @@ class Memory:
     changed: int  # how many events came before the incumbent last changed
     at: dict[tuple[str, int], Tally] = field(default_factory=lambda: defaultdict(Tally))
     topic: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    operator: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    generator: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
     def fill(self) -> Memory:
         """Tally all events; returns itself."""
         for index, event in enumerate(self.events):
             fresh = index >= self.changed
-            self.generator[event.generator].add(event, index, fresh)
-            for operator in {operator for _, operator, _ in event.parts}:
-                self.operator[operator].add(event, index, fresh)
-            for topic, _, direction in event.parts if event.tells else ():
+            for topic, direction in event.places if event.tells else ():
                 self.topic[topic].add(event, index, fresh)
                 self.at[topic, direction].add(event, index, fresh)
         return self
@@ -145,9 +138,8 @@ def remember(history: Sequence[Trial], scale: float, leader: float) -> Memory:
 def _event(trial: Trial, led: bool, scale: float, outgrown: bool) -> Event:
     candidate, gain = trial.candidate, _effect(trial)
     return Event(
-        generator=candidate.generator if candidate else "",
-        parts=tuple(
-            (topic, single.operator, single.direction)
+        places=tuple(
+            (topic, single.direction)
             for single in (candidate.singles if candidate else ())
             for topic in single.topics
         ),

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from autoresearch_rl.agent.shipped import pack_prior
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.pretraining.problems import draw_game
 from autoresearch_rl.pretraining.rollouts import Draw, Rollout, play
-from autoresearch_rl.pretraining.training import improve, warm_start
+from autoresearch_rl.pretraining.training import BROAD, SHARP, improve, warm_start
 
 STATE = "state.safetensors"
 WARM, PPO = "warm start", "ppo"
@@ -40,6 +41,8 @@ class Plan:
         studies: played in each round.
         epochs: over all rounds so far, in each of the warm start.
         learning_rate: at the start of the warm start, falling linearly to a tenth.
+        last_epochs: over all rounds, at the end of the warm start.
+        last_learning_rate: at the start of these, falling linearly to a tenth.
         ppo_learning_rate: in all rounds of PPO.
         own: SHA-256 of the trials of one's own that it learns from as well, or nothing.
     """
@@ -50,12 +53,16 @@ class Plan:
     studies: int = 24
     epochs: int = 2
     learning_rate: float = 1e-3
+    last_epochs: int = 16
+    last_learning_rate: float = 1e-2
     ppo_learning_rate: float = 1e-4
     weight_decay: float = 0.05
     own: str = ""
 
 
-OWN_PLAN = Plan(warm_rounds=6, ppo_rounds=2, studies=12, learning_rate=3e-4)
+OWN_PLAN = Plan(
+    warm_rounds=6, ppo_rounds=2, studies=12, learning_rate=3e-4, last_epochs=8, last_learning_rate=3e-4
+)
 """To go on from the shipped prior with studies of one's own, whose replays take ten times as long."""
 
 PPO_CONFIG = PPOConfig(gamma=0.985, update_epochs=2, num_minibatches=8)
@@ -136,17 +143,28 @@ class Pretraining:
         return range(first, first + self.plan.studies)
 
     def _warm_start(self, number: int, buffer: list[list[Rollout]]) -> dict[str, float]:
-        self._set_rate(self.plan.learning_rate * (1.0 - 0.9 * number / self.plan.warm_rounds))
-        rollouts = [rollout for played in buffer for rollout in played]
-        return warm_start(self.network, self._optimizer, rollouts, self.plan.epochs, self._generator)
+        """Learns from all rounds so far, broadly; after the last of them until it is sure of itself.
+
+        A policy that is sure plays studies that are much alike, and what it learns from these holds less well
+        for others (docs/log.md).
+        """
+        plan, rollouts = self.plan, [rollout for played in buffer for rollout in played]
+        learn = partial(warm_start, self.network, self._optimizer, rollouts, generator=self._generator)
+        self._set_rate(plan.learning_rate, number, plan.warm_rounds)
+        metrics = learn(epochs=plan.epochs, ent_coef=BROAD)
+        for epoch in range(plan.last_epochs if number + 1 == plan.warm_rounds else 0):
+            self._set_rate(plan.last_learning_rate, epoch, plan.last_epochs)
+            metrics = learn(epochs=1, ent_coef=SHARP)
+        return metrics
 
     def _improve(self, rollouts: list[Rollout]) -> dict[str, float]:
         self._set_rate(self.plan.ppo_learning_rate)
         return improve(self.network, self._optimizer, rollouts, PPO_CONFIG, self._generator)
 
-    def _set_rate(self, rate: float) -> None:
+    def _set_rate(self, first: float, step: int = 0, steps: int = 1) -> None:
+        """Of a learning rate that falls linearly from the first one to a tenth in so many steps."""
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = first * (1.0 - 0.9 * step / steps)
 
     def _facts(self) -> dict[str, Any]:
         """The card of the prior, as far as a run knows it itself."""

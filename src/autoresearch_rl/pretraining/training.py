@@ -16,7 +16,8 @@ SEEN = ("candidate", "context", "mask")
 
 MINIBATCH = 256
 GAMMA = 0.985  # a horizon of 67 trials
-ENT_COEF = 0.03  # ordinary effects a nat
+BROAD = 0.03  # entropy bonus, ordinary effects a nat, while studies are played to learn from
+SHARP = 0.01  # at last
 VF_COEF = 0.5
 
 
@@ -26,10 +27,12 @@ def warm_start(
     rollouts: Sequence[Rollout],
     epochs: int,
     generator: torch.Generator,
+    ent_coef: float,
 ) -> dict[str, float]:
     """Raises the expected true improvement of the next trial, whose gradient is exact: all choices are known.
 
-    Only a gain counts: what is worse than the leader does no harm but the trial.
+    Only a gain counts: what is worse than the leader does no harm but the trial. `ent_coef` is what a nat of
+    entropy is worth, in ordinary effects.
 
     Returns:
         `improvement` per trial, in ordinary effects, `entropy` in nats, and `value_loss`.
@@ -44,7 +47,7 @@ def warm_start(
             improvement = (log_probs.exp() * gain[rows]).sum(-1).mean()
             spread, error = entropy(log_probs).mean(), (value - returns[rows]).square().mean()
             optimizer.zero_grad()
-            loss = -improvement - ENT_COEF * spread + VF_COEF * error
+            loss = -improvement - ent_coef * spread + VF_COEF * error
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
