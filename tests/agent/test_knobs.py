@@ -156,6 +156,8 @@ def test_what_is_no_plain_number_is_no_knob(text: str) -> None:
 @pytest.mark.parametrize(
     ("place", "word"),
     [
+        ("dropout", "drop"),
+        ("seq_len", "seq"),
         ("train.LR", "lr"),
         ("learningRate", "lr"),
         ("Config.n_embd", "width"),
@@ -172,5 +174,10 @@ def test_what_is_no_plain_number_is_no_knob(text: str) -> None:
     ],
 )
 def test_what_a_numbers_name_says(place: str, word: str | None) -> None:
-    found = [words for words in WORDS if word in words]
-    assert rank(place) == (WORDS.index(found[0]) if found else len(WORDS))
+    of_word = {word: i for i, words in enumerate(WORDS) for word in words}
+    assert rank(place) == (len(WORDS) if word is None else of_word[word])
+
+
+def test_learning_rates_come_first_and_batch_sizes_next() -> None:
+    names = ["depth", "batch_size", "seed", "lr", "width"]
+    assert sorted(names, key=rank) == ["lr", "batch_size", "width", "depth", "seed"]

@@ -76,6 +76,16 @@ def test_scores_follow_the_candidates_and_not_their_places():
     torch.testing.assert_close(same_value, value)
 
 
+def test_the_context_is_for_the_value_alone():
+    candidate, context, mask = inputs(2, 5)
+    network = shaken()
+    log_probs, value = network(candidate, context, mask)
+    same, other = network(candidate, -context, mask)
+
+    assert torch.equal(same, log_probs)
+    assert (other - value).abs().min() > 1e-3
+
+
 def test_padding_changes_nothing():
     candidate, context, mask = inputs(2, 5)
     network = shaken()

@@ -9,10 +9,10 @@ from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.agent.shipped import load_prior, network_of
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.cli import cli
-from autoresearch_rl.pretraining import rollouts
+from autoresearch_rl.pretraining import pretrain, rollouts
 from autoresearch_rl.pretraining.pretrain import PPO, WARM, Plan, Pretraining
 from autoresearch_rl.pretraining.rollouts import play
-from autoresearch_rl.pretraining.training import SHARP, discounted, warm_start
+from autoresearch_rl.pretraining.training import discounted, warm_start
 
 TINY = Plan(warm_rounds=2, ppo_rounds=1, studies=2)
 
@@ -68,6 +68,21 @@ def test_the_rounds_are_told_with_what_they_did(whole):
     assert network_of(prior, 0.05)[1]["plan"]["studies"] == 2
 
 
+def test_only_the_last_round_of_the_warm_start_is_sharp(tmp_path, monkeypatch):
+    """What is given to each call of the warm start: epochs, entropy bonus, learning rate."""
+    calls = []
+
+    def listening(network, optimizer, played, epochs, generator, ent_coef):
+        calls.append((epochs, ent_coef, optimizer.param_groups[0]["lr"]))
+        return warm_start(network, optimizer, played, epochs, generator, ent_coef)
+
+    monkeypatch.setattr(pretrain, "warm_start", listening)
+    with pytest.raises(Killed):
+        Pretraining(tmp_path, TINY).run(killed_after(1))
+    assert calls[:2] == [(2, 0.03, 1e-3), (2, 0.03, pytest.approx(0.55e-3))]
+    assert calls[2:] == [(1, 0.01, pytest.approx(1e-2 * (1.0 - 0.9 * i / 16))) for i in range(16)]
+
+
 def test_another_plan_needs_another_folder(tmp_path):
     with pytest.raises(Killed):
         Pretraining(tmp_path, TINY).run(killed_after(0))
@@ -83,8 +98,8 @@ def test_learning_from_the_truth_finds_what_is_truly_better():
     network = load_prior(0.05)
     played = [play(network, seed) for seed in (1, 2)]
     optimizer, generator = torch.optim.Adam(network.parameters(), lr=1e-3), torch.Generator().manual_seed(0)
-    first = warm_start(network, optimizer, played, 1, generator, SHARP)["improvement"]
-    last = warm_start(network, optimizer, played, 30, generator, SHARP)["improvement"]
+    first = warm_start(network, optimizer, played, 1, generator, 0.01)["improvement"]
+    last = warm_start(network, optimizer, played, 30, generator, 0.01)["improvement"]
     assert last > first
 
 

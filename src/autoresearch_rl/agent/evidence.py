@@ -87,7 +87,7 @@ class Reader:
 
 
 def log_expected_improvement(mean: Array, sd: Array) -> Array:
-    """The logarithm of it, of normal gains over none (Jones et al. 1998, equation 15), at least -12."""
+    """Of normal gains over none (Jones et al. 1998, equation 15), at least -12."""
     sd = np.maximum(sd, 1e-9)
     z = mean / sd
     # Where this cancels, far below zero, it is less than the least for any deviation that there is.

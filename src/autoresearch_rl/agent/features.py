@@ -4,9 +4,9 @@ The history enters twice. Per candidate, as tallies of what was tried before at 
 direction), the other way (opposite direction), and on the same topic. Per state, as a context: the last
 `K_HISTORY` trials (PAPER.md, "The research MDP") and a summary of the best ever.
 
-What is not here: tallies of operators and of generators, what names mean, and the context for the choice
-(the value of a state has it). With them a policy does better on the problems that it is trained on, and worse
-on others and on real trials (docs/log.md).
+Choices do not see the context, which is for the value of the state; and there are no tallies of operators and
+generators, nor what names mean. With all of these a policy does better on the problems that it is trained on,
+and worse on others and on real trials (docs/log.md).
 
 Gains are divided by a robust scale of the study itself, so that one network serves tasks whose gains
 differ by orders of magnitude.

@@ -25,7 +25,7 @@ from autoresearch_rl.agent.shipped import pack_prior
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.pretraining.problems import draw_game
 from autoresearch_rl.pretraining.rollouts import Draw, Rollout, play
-from autoresearch_rl.pretraining.training import BROAD, SHARP, improve, warm_start
+from autoresearch_rl.pretraining.training import improve, warm_start
 
 STATE = "state.safetensors"
 WARM, PPO = "warm start", "ppo"
@@ -40,9 +40,10 @@ class Plan:
         warm_rounds, ppo_rounds: how many of each, in this order.
         studies: played in each round.
         epochs: over all rounds so far, in each of the warm start.
-        learning_rate: at the start of the warm start, falling linearly to a tenth.
-        last_epochs: over all rounds, at the end of the warm start.
-        last_learning_rate: at the start of these, falling linearly to a tenth.
+        learning_rate: of the first round of the warm start, falling linearly towards a tenth.
+        ent_coef: what a nat of entropy is worth in these epochs, in ordinary effects.
+        last_epochs: more of them, over all rounds, in the last round of the warm start.
+        last_learning_rate, last_ent_coef: of these epochs, likewise.
         ppo_learning_rate: in all rounds of PPO.
         own: SHA-256 of the trials of one's own that it learns from as well, or nothing.
     """
@@ -53,8 +54,10 @@ class Plan:
     studies: int = 24
     epochs: int = 2
     learning_rate: float = 1e-3
+    ent_coef: float = 0.03
     last_epochs: int = 16
     last_learning_rate: float = 1e-2
+    last_ent_coef: float = 0.01
     ppo_learning_rate: float = 1e-4
     weight_decay: float = 0.05
     own: str = ""
@@ -143,18 +146,18 @@ class Pretraining:
         return range(first, first + self.plan.studies)
 
     def _warm_start(self, number: int, buffer: list[list[Rollout]]) -> dict[str, float]:
-        """Learns from all rounds so far, broadly; after the last of them until it is sure of itself.
+        """Learns from all rounds so far, and more, and more sharply, when there will be no other.
 
-        A policy that is sure plays studies that are much alike, and what it learns from these holds less well
-        for others (docs/log.md).
+        A policy that is sure of itself plays studies that are much alike, and what is learnt from these holds
+        less well for others (docs/log.md). So the rounds before are played by a broad one.
         """
         plan, rollouts = self.plan, [rollout for played in buffer for rollout in played]
         learn = partial(warm_start, self.network, self._optimizer, rollouts, generator=self._generator)
         self._set_rate(plan.learning_rate, number, plan.warm_rounds)
-        metrics = learn(epochs=plan.epochs, ent_coef=BROAD)
+        metrics = learn(epochs=plan.epochs, ent_coef=plan.ent_coef)
         for epoch in range(plan.last_epochs if number + 1 == plan.warm_rounds else 0):
             self._set_rate(plan.last_learning_rate, epoch, plan.last_epochs)
-            metrics = learn(epochs=1, ent_coef=SHARP)
+            metrics = learn(epochs=1, ent_coef=plan.last_ent_coef)
         return metrics
 
     def _improve(self, rollouts: list[Rollout]) -> dict[str, float]:
@@ -162,7 +165,7 @@ class Pretraining:
         return improve(self.network, self._optimizer, rollouts, PPO_CONFIG, self._generator)
 
     def _set_rate(self, first: float, step: int = 0, steps: int = 1) -> None:
-        """Of a learning rate that falls linearly from the first one to a tenth in so many steps."""
+        """Of a learning rate that falls linearly from the first one towards a tenth in so many steps."""
         for group in self._optimizer.param_groups:
             group["lr"] = first * (1.0 - 0.9 * step / steps)
 

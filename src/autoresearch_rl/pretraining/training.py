@@ -16,8 +16,6 @@ SEEN = ("candidate", "context", "mask")
 
 MINIBATCH = 256
 GAMMA = 0.985  # a horizon of 67 trials
-BROAD = 0.03  # entropy bonus, ordinary effects a nat, while studies are played to learn from
-SHARP = 0.01  # at last
 VF_COEF = 0.5
 
 

@@ -1,7 +1,7 @@
 """Replayed studies: real scripts, real candidates, and scores from a surrogate of real trials.
 
 What is edited is the task's own `train.py`, by the generators that real studies have. Only what a script
-measures is foretold (`response.py`), from studies with odd seeds, which nothing else may be tuned on. The
+measures is foretold (`response.py`), from studies with odd seeds, which nothing may be tuned on. The
 surrogate is a model: it knows no more of a script than which places differ from the baseline.
 """
 
