@@ -285,10 +285,10 @@ def test_a_trial_that_beat_a_former_incumbent_is_applied_to_the_new_one(study: S
 def test_an_edit_that_does_not_fit_the_new_incumbent_is_rejected_not_run(study: Study) -> None:
     only_literals(study)
     measure_baseline(study)
-    first, second = ask(study), ask(study)
-    while second.edit.changes[0].site != first.edit.changes[0].site:
-        second = ask(study)
-    study.tell(first, scored(3.5))
+    asked = {}
+    while (second := ask(study)).edit.changes[0].site not in asked:
+        asked[second.edit.changes[0].site] = second
+    study.tell(asked[second.edit.changes[0].site], scored(3.5))
     study.tell(second, scored(3.4))
     following = ask(study)
     assert following.kind is TrialKind.EXPLORE
