@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 from autoresearch_rl.agent.scripts import finite
 from autoresearch_rl.records import Candidate, Change, Edit
@@ -181,7 +180,6 @@ def _is_integer(text: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=4096)
 def rank(place: str) -> int:
     """The first entry of `WORDS` that a part of the place's name matches; their number if none does."""
     parts = [part.lower() for part in _NAME_PART.findall(place)]
