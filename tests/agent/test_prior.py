@@ -11,7 +11,7 @@ from playing import INCUMBENT, make_candidate, make_trial
 from autoresearch_rl.agent import prior
 from autoresearch_rl.agent.prior import log_odds
 from autoresearch_rl.agent.tallies import OUTGROWN, remember
-from autoresearch_rl.records import Candidate, Trial, Verdict
+from autoresearch_rl.records import Candidate, Trial, TrialKind, Verdict
 
 UP, DOWN = make_candidate("a", magnitude=0.7), make_candidate("a", direction=-1, magnitude=0.7)
 
@@ -54,6 +54,12 @@ def test_what_failed_on_a_script_that_was_much_worse_may_help_now() -> None:
     assert odds(UP, lost, leader=slightly) == pytest.approx(odds(UP) / 4)
     assert odds(UP, lost, leader=much) == odds(UP)
     assert odds(UP, lost, leader=math.nan) == pytest.approx(odds(UP) / 4)
+
+
+def test_faster_hardware_outgrows_nothing() -> None:
+    lost = make_trial(0, UP, gain=-0.1)
+    moved = make_trial(1, kind=TrialKind.REFERENCE, segment=1, val_bpb=INCUMBENT / 2)
+    assert odds(UP, lost, moved, leader=INCUMBENT / 2) == pytest.approx(odds(UP) / 4)
 
 
 def test_what_led_on_a_script_that_was_much_worse_goes_on() -> None:

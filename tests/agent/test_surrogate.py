@@ -231,6 +231,17 @@ def test_what_was_measured_on_a_script_that_was_much_worse_says_little() -> None
     assert far[1][0] > 0.5 * untried[1][0]
 
 
+def test_faster_hardware_outgrows_nothing() -> None:
+    failed = structural("recipe")
+    history = trials((failed, -0.05))
+    history[0] = replace(history[0], val_bpb=2.0)
+    script = history[0].script
+    moved = make_trial(2, kind=TrialKind.REFERENCE, parent=script, script=script, segment=1, val_bpb=1.0)
+    (mean,), (sd,) = predicted([*history, moved], failed, incumbent_bpb=1.0, baseline_bpb=1.0)
+    assert mean == pytest.approx(-0.05, abs=0.01)
+    assert sd < 0.01
+
+
 def test_what_gained_on_a_script_that_was_much_worse_still_says_all() -> None:
     """The leader's own runs are such, after a large gain."""
     candidate = make_candidate("width", operator="choose")

@@ -148,13 +148,15 @@ class _Points:
         self._bpb = np.zeros(64)
         self._start = np.zeros(64)  # what the parent measured
         self._foreseen = np.zeros(64, dtype=bool)
+        self._segment = np.zeros(64, dtype=np.int64)
         self.count = 0
 
     def add(self, values: Sequence[tuple[_Place, str]], found: Measurement) -> None:
         """A measured script: where it is not the baseline, and its bits per byte."""
         self._make_room(max((place.column for place, _ in values), default=0) + 1)
         n = self.count
-        self._bpb[n], self._start[n], self._foreseen[n] = found.bpb, found.start, found.foreseen
+        self._bpb[n], self._start[n] = found.bpb, found.start
+        self._foreseen[n], self._segment[n] = found.foreseen, found.segment
         for place, text in values:
             self._numbers[n, place.column] = place.number(text)
             self._codes[n, place.column] = place.code(text)
@@ -191,7 +193,8 @@ class _Points:
         residual: Array = np.clip((bpb - level) / scale, -FAR, FAR)
         noise = min(FAR, max(0.001, noise / scale)) if math.isfinite(noise) else 1.0
         failed = self._bpb[:n] >= self._start[:n]
-        outgrown = failed & (self._start[:n] > OUTGROWN * leader)
+        comparable = self._segment[:n] == self._segment[n - 1]  # bits per byte of other hardware are not
+        outgrown = failed & comparable & (self._start[:n] > OUTGROWN * leader)
         errors = noise**2 + self._foreseen[:n] * FORECAST_ERROR**2 + outgrown * OUTGROWN_ERROR**2
         fit = _best_fit(self._kernel[:, :n, :n], residual, errors)
         mean, variance = fit.predict(changes)
@@ -200,7 +203,7 @@ class _Points:
     def _make_room(self, columns: int) -> None:
         """Doubles what is full; forgets the older half of what is too much."""
         if self.count == 2 * WINDOW:
-            for array in (self._numbers, self._codes, self._bpb, self._start, self._foreseen):
+            for array in (self._numbers, self._codes, self._bpb, self._start, self._foreseen, self._segment):
                 array[:WINDOW] = array[WINDOW : 2 * WINDOW]
             self._kernel[:, :WINDOW, :WINDOW] = self._kernel[:, WINDOW : 2 * WINDOW, WINDOW : 2 * WINDOW]
             self._numbers[WINDOW:], self._codes[WINDOW:] = np.nan, 0  # `add` expects empty rows
@@ -214,6 +217,7 @@ class _Points:
         self._kernel = _grown(self._kernel, (2, rows, rows), 0.0)
         self._bpb, self._start = _grown(self._bpb, (rows,), 0.0), _grown(self._start, (rows,), 0.0)
         self._foreseen = _grown(self._foreseen, (rows,), 0)
+        self._segment = _grown(self._segment, (rows,), 0)
 
 
 class _Values(NamedTuple):

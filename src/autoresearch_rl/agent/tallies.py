@@ -129,7 +129,9 @@ def remember(history: Sequence[Trial], scale: float, leader: float) -> Memory:
     for trial in history:
         if trial.kind is TrialKind.EXPLORE:
             led = trial.verdict in LEADS and trial.number not in fallen
-            events.append(_event(trial, led, scale, (trial.incumbent_bpb or 0.0) > OUTGROWN * leader))
+            comparable = trial.segment == history[-1].segment  # bits per byte of other hardware are not
+            outgrown = comparable and (trial.incumbent_bpb or 0.0) > OUTGROWN * leader
+            events.append(_event(trial, led, scale, outgrown))
         if trial.kind is TrialKind.CONFIRM or (trial.kind is TrialKind.EXPLORE and trial.verdict in LEADS):
             changed = len(events)
     return Memory(events, changed).fill()
