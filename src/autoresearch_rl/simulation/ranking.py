@@ -39,16 +39,18 @@ class Lift:
 
     studies: int
     mean: float
-    error: float  # standard error over studies
+    error: float  # standard error over studies; nan of one
 
 
-def lift(real: RealTrials) -> Lift:
-    """Over all studies in which an edit has gained anything."""
+def lift(real: RealTrials) -> Lift | None:
+    """Over all studies in which an edit has gained anything; None without such a study."""
     sigma = noise(real)
     studies = [list(_foreseen(trials, real.defaults, sigma)) for trials in real.studies.values()]
     lifts = [_lift(edits) for edits in studies if any(edit.gained > 0.0 for edit in edits)]
+    if not lifts:
+        return None
     error = float(np.std(lifts, ddof=1)) / math.sqrt(len(lifts)) if len(lifts) > 1 else math.nan
-    return Lift(len(lifts), float(np.mean(lifts)) if lifts else math.nan, error)
+    return Lift(len(lifts), float(np.mean(lifts)), error)
 
 
 def _lift(edits: Sequence[Foreseen]) -> float:
@@ -135,11 +137,15 @@ def main(file: Path) -> None:
     except AutoResearchError as error:
         raise click.ClickException(str(error)) from error
     for start in sorted({trial.start for trial in real.trials}):
-        found = lift(real.begun(start))
-        click.echo(
-            f"from {start}: {found.mean:.2f} +- {found.error:.2f} times the gain of an average edit "
-            f"({found.studies} studies)"
-        )
+        click.echo(f"from {start}: {_told(lift(real.begun(start)))}")
+
+
+def _told(found: Lift | None) -> str:
+    if found is None:
+        return "no edit has gained anything"
+    return (
+        f"{found.mean:.2f} +- {found.error:.2f} times the gain of an average edit ({found.studies} studies)"
+    )
 
 
 if __name__ == "__main__":
