@@ -121,6 +121,20 @@ def test_the_loss_is_torchrls(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS[:5])
+def test_a_decision_counts_by_its_weight(seed):
+    """One of weight two is two of weight one, in the policy's loss alone."""
+    network, batch = random_problem(seed)
+    weight = torch.tensor([2.0, 0.0, 1.0], dtype=torch.float64).repeat(len(batch.action) // 3)
+    found = evaluate(network, replace(batch, weight=weight), PPOConfig())
+    plain = evaluate(network, batch, PPOConfig())
+    rows = torch.repeat_interleave(torch.arange(len(weight)), weight.long())
+    repeated = evaluate(network, batch[rows], PPOConfig())
+    torch.testing.assert_close(found.policy_loss, repeated.policy_loss)
+    assert found.policy_loss != plain.policy_loss
+    assert found.value_loss == plain.value_loss
+
+
+@pytest.mark.parametrize("seed", SEEDS[:5])
 def test_the_gradients_are_torchrls(seed):
     config, ours, (network, batch) = PPOConfig(), random_network(seed), random_problem(seed)
     evaluate(ours, batch, config).total.backward()

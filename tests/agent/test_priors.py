@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -64,12 +65,18 @@ def test_what_is_no_prior_is_one_clear_line(tmp_path: Path, content: bytes | Non
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    network = ActorCritic(0.05, torch.Generator())
-    torch.nn.init.constant_(network.actor.weight, float("nan"))
+@pytest.mark.parametrize(
+    ("weight", "dtype"),
+    [(math.nan, torch.float32), (-3e38, torch.float32), (1e300, torch.float64)],
+)
+def test_weights_that_nothing_can_be_computed_with_are_refused(
+    tmp_path: Path, weight: float, dtype: torch.dtype
+) -> None:
+    network = ActorCritic(0.05, torch.Generator()).to(dtype)
+    torch.nn.init.constant_(network.actor.weight, weight)
     path = tmp_path / "mine.safetensors"
     path.write_bytes(pack_prior(network, {}))
-    with pytest.raises(ConfigurationError, match="weights that are not finite"):
+    with pytest.raises(ConfigurationError, match="weights that are no numbers below 10000"):
         make_agent(str(path), 0)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from autoresearch_rl.interface.options import as_seeds
 from autoresearch_rl.interface.policy_bench.bench import bench_policies
 from autoresearch_rl.interface.policy_bench.poor import POOR, poor_script
 from autoresearch_rl.interface.policy_bench.real import FRESH_SEEDS, RealSuite
-from autoresearch_rl.interface.policy_bench.runs import append, read
+from autoresearch_rl.interface.policy_bench.runs import Run, append, read
 from autoresearch_rl.interface.policy_bench.simulated import SimulatedSuite
 from autoresearch_rl.interface.policy_bench.suites import SUITES, Suite
 from autoresearch_rl.opening import create_study, database, open_notebook
@@ -147,12 +148,31 @@ def test_runs_of_a_prior_that_has_changed_are_made_anew(tmp_path: Path) -> None:
     again = measure(SimulatedSuite(), out, seeds=1, trials=6, policies=[str(prior)])
     assert ("1 runs to make" in first["told"][0], again["told"]) == (True, [])
     prior.write_bytes(pack_prior(load_prior(0.05), {"made": "second"}))
+    with pytest.raises(ConfigurationError, match="no runs of suite simulated to compare: none in"):
+        measure(SimulatedSuite(), out, seeds=1, trials=6, policies=[str(prior)], report=True)
     changed = measure(SimulatedSuite(), out, seeds=1, trials=6, policies=[str(prior)])
-    assert "1 runs to make" in changed["told"][0]
+    note, begun, *_ = changed["told"]
+    assert note == f"note: 1 runs in {out} are of a prior that has changed since: they are left out"
+    assert "1 runs to make" in begun
     assert [run.prior for run in read(out, "simulated").values()] == [prior_digest(str(prior))]
     assert (
         RealSuite("micro", tmp_path).study_name(str(prior), 3) == f"micro-prior-{prior_digest(str(prior))}-3"
     )
+
+
+class Retrained(SimulatedSuite):
+    """While a run is made, its prior is made again."""
+
+    def run(self, policy: str, seed: int, trials: int, say: Callable[[str], None]) -> Run:
+        Path(policy).write_bytes(pack_prior(load_prior(0.05), {"made": "meanwhile"}))
+        return super().run(policy, seed, trials, say)
+
+
+def test_a_prior_that_changes_during_a_run_fails_it(tmp_path: Path) -> None:
+    prior = tmp_path / "mine.safetensors"
+    prior.write_bytes(pack_prior(load_prior(0.05), {"made": "first"}))
+    with pytest.raises(ConfigurationError, match="has changed during the run: the same command"):
+        measure(Retrained(), tmp_path / "runs.jsonl", seeds=1, trials=6, policies=[str(prior)])
 
 
 @pytest.mark.parametrize(

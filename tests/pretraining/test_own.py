@@ -16,7 +16,7 @@ from autoresearch_rl.agent.shipped import load_prior, network_of
 from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.interface.cli import cli
 from autoresearch_rl.pretraining import rollouts
-from autoresearch_rl.pretraining.own import LEAST, Own, OwnTask, read_own
+from autoresearch_rl.pretraining.own import LEAST, LIKE, Own, OwnTask, read_own
 from autoresearch_rl.records import TrialKind, Verdict
 from autoresearch_rl.simulation.recorded import Part, read_trials
 from autoresearch_rl.simulation.replay import replay
@@ -33,12 +33,11 @@ def played() -> SimulatedStudy:
 def stored(home: Path, played: SimulatedStudy, trials: int, name: str = "one", **facts: object) -> Path:
     """A home with a study of these trials."""
     settings = {"task": "micro", "seed": 0, "policy": "random"} | facts
-    fingerprint = {"metric": settings.pop("metric", "measured")}
+    fingerprint = {key: settings.pop(key) for key in ("metric", *LIKE) if key in settings}
+    baseline = str(settings.pop("baseline", played.problem.baseline))
     home.mkdir(exist_ok=True)
     with Storage.open(home / "studies.db") as storage:
-        study = storage.create_study(
-            name, str(settings["task"]), settings, fingerprint, played.problem.baseline
-        )
+        study = storage.create_study(name, str(settings["task"]), settings, fingerprint, baseline)
         for trial in played.trials[:trials]:
             storage.commit(study, trial, played._sources[trial.script])
     return home
@@ -81,6 +80,31 @@ def test_too_few_runs_are_one_clear_line(tmp_path: Path, played: SimulatedStudy)
         read_own([home])
     with pytest.raises(StorageError, match="no studies at"):
         read_own([tmp_path])
+
+
+@pytest.mark.parametrize(("key", "value"), [("budget", 300.0), ("hardware", "another processor")])
+def test_scores_that_cannot_be_compared_are_left_out(
+    tmp_path: Path, played: SimulatedStudy, key: str, value: object
+) -> None:
+    home = stored(tmp_path / "home", played, 30, "other", **{key: value})
+    few = stored(home, played, 95, "most")
+    assert [line for line in read_own([few]).said if "other" in line] == [
+        "left out other: another budget or corpus or tokenizer or device or hardware "
+        "than most runs of task micro have"
+    ]
+    assert read_own([few]).digest == read_own([stored(tmp_path / "alone", played, 95, "most")]).digest
+
+
+def test_a_study_of_another_program_is_left_out(tmp_path: Path, played: SimulatedStudy) -> None:
+    """One with the same numbers and names in the same places; comments and values may differ."""
+    home, source = stored(tmp_path / "home", played, 95), played.problem.baseline
+    other = source.replace("self.token(idx) + ", "self.token(idx) - ")
+    valued = source.replace("WIDTH = 64", "WIDTH = 32  # smaller")
+    assert source not in (other, valued)
+    stored(home, played, 0, "other", baseline=other)
+    stored(home, played, 0, "valued", baseline=valued)
+    told = [line for line in read_own([home]).said if line.startswith("left out")]
+    assert told == ["left out study other: study other (0) began with another program than task micro"]
 
 
 def test_what_can_be_read_twice_counts_once(own: Own, home: Path) -> None:
@@ -130,7 +154,16 @@ def test_pretraining_goes_on_from_the_shipped_prior(tmp_path: Path, own: Own, ho
 
 @pytest.mark.usefixtures("_short")
 def test_other_studies_do_not_go_on_with_it(tmp_path: Path, played: SimulatedStudy, home: Path) -> None:
-    work = ["--rounds", "1", "--studies", "1", "--work", str(tmp_path / "w"), "--out", str(tmp_path / "p")]
+    work = [
+        "--rounds",
+        "1",
+        "--studies",
+        "1",
+        "--work",
+        str(tmp_path / "w"),
+        "--out",
+        str(tmp_path / "p.safetensors"),
+    ]
     other = stored(tmp_path / "other", played, 98)
     assert CliRunner().invoke(cli, ["pretrain", "--from", str(home), *work]).exit_code == 0
     result = CliRunner().invoke(cli, ["pretrain", "--from", str(other), *work])

@@ -1,13 +1,14 @@
 import hashlib
 import json
+import re
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from autoresearch_rl.agent.settled import settle
-from autoresearch_rl.agent.shipped import load_prior, network_of
-from autoresearch_rl.errors import ConfigurationError, StorageError
+from autoresearch_rl.agent.shipped import load_prior, network_of, pack_prior
+from autoresearch_rl.errors import AutoResearchError, ConfigurationError, StorageError
 from autoresearch_rl.interface.cli import cli
 from autoresearch_rl.pretraining import pretrain, rollouts
 from autoresearch_rl.pretraining.pretrain import PPO, WARM, Plan, Pretraining
@@ -49,7 +50,7 @@ def killed_after(number):
 def test_a_run_that_was_killed_ends_with_the_same_prior(tmp_path, whole, number):
     with pytest.raises(Killed):
         Pretraining(tmp_path, TINY).run(killed_after(number))
-    (tmp_path / "state.safetensors.part").write_bytes(b"half of it")
+    (tmp_path / ".state.safetensors.part").write_bytes(b"half of it")
     run = Pretraining(tmp_path, TINY)
     assert len(run.rounds) == number + 1
     again, _ = network_of(run.run(lambda _: None), 0.05)
@@ -91,6 +92,38 @@ def test_another_plan_needs_another_folder(tmp_path):
     (tmp_path / "round-000.safetensors").unlink()
     with pytest.raises(StorageError, match="needed to go on"):
         Pretraining(tmp_path, TINY).run(lambda _: None)
+
+
+def test_files_of_another_version_are_named(tmp_path):
+    with pytest.raises(Killed):
+        Pretraining(tmp_path, TINY).run(killed_after(0))
+    state, played = tmp_path / pretrain.STATE, tmp_path / "round-000.safetensors"
+    whole = state.read_bytes()
+    for path, data in ((state, whole[:-9]), (state, pack_prior(load_prior(0.05), {})), (played, b"")):
+        before = path.read_bytes()
+        path.write_bytes(data)
+        with pytest.raises(StorageError, match=rf"{path.name} is needed to go on, but .*--work") as caught:
+            Pretraining(tmp_path, TINY).run(lambda _: None)
+        assert "\n" not in str(caught.value)
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("option", "where", "message"),
+    [
+        ("--work", "file/work", "file/work: "),
+        ("--out", "file/prior.safetensors", "file/prior.safetensors: "),
+        ("--out", "mine", r"expected a file that ends with .safetensors \(--out\), but got .*mine"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_played(tmp_path, option, where, message):
+    (tmp_path / "file").write_text("")
+    places = {"--work": "work", "--out": "prior.safetensors"} | {option: where}
+    words = [word for name, place in places.items() for word in (name, str(tmp_path / place))]
+    result = CliRunner().invoke(cli, ["pretrain", *words])
+    assert isinstance(result.exception, AutoResearchError)
+    assert re.search(message, str(result.exception))
+    assert not (tmp_path / "work").exists()
 
 
 def test_learning_from_the_truth_finds_what_is_truly_better():

@@ -68,6 +68,15 @@ def test_the_halves_share_no_study_and_have_both_starts(real: RealTrials) -> Non
 # --- the surrogate
 
 
+def test_the_suite_foretells_from_the_odd_half_alone(real: RealTrials, response: Response) -> None:
+    problem, others = shipped_problem(), [Response(real.half(False)), Response(real)]
+    scripts = [changed(problem, WIDTH="128"), changed(problem, LEARNING_RATE="1e-2"), problem.baseline]
+    truths = [problem.truth(script) for script in scripts]
+    assert truths == [response.bpb(problem.config(script), {}) for script in scripts]
+    for other in others:
+        assert truths != [other.bpb(problem.config(script), {}) for script in scripts]
+
+
 def test_it_foretells_studies_that_it_has_not_seen(real: RealTrials) -> None:
     """The floors are a third below what docs/benchmark.md says."""
     pairs = held_out(real)

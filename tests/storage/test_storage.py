@@ -176,6 +176,22 @@ def test_a_row_that_holds_no_trial_is_named(storage, study, tmp_path):
         storage.trials(study)
 
 
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("val_bpb = 'abc'", "record of trial 4 is damaged: val_bpb should be numbers"),
+        ("edit = '[{'", r"studies\.db: it is damaged"),
+    ],
+)
+def test_a_damaged_cell_is_one_clear_line(storage, study, tmp_path, cell, message):
+    storage.commit(study, plain_trial(4), BASELINE)
+    with sqlite3.connect(tmp_path / "studies.db") as connection:
+        connection.execute(f"UPDATE trials SET {cell}")
+    connection.close()
+    with pytest.raises(StorageError, match=message):
+        storage.trials(study)
+
+
 def test_a_reader_in_the_middle_of_reading_does_not_block_the_writer(storage, study, tmp_path):
     reader = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
     reader.execute("BEGIN")

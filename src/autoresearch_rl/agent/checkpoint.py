@@ -41,9 +41,9 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         metadata: dict[str, Any] = json.loads(text)
         same = digest == _digest(tensors, text)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StorageError(f"the agent's checkpoint is damaged: {error!r}.") from error
+        raise StorageError(f"the checkpoint is damaged: {error!r}.") from error
     if not same:
-        raise StorageError("the agent's checkpoint is damaged: its content does not match its digest.")
+        raise StorageError("the checkpoint is damaged: its content does not match its digest.")
     return tensors, metadata
 
 

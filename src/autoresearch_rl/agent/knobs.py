@@ -39,6 +39,9 @@ WORDS: tuple[tuple[str, ...], ...] = (
 
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
+LARGEST = math.log(1.79e308)
+"""Of a size: larger ones would be infinite when they are rounded."""
+
 
 class Scale(StrEnum):
     """On which a number is searched."""
@@ -56,7 +59,7 @@ class Scale(StrEnum):
     def size(self, value: float) -> float:
         """Inverse of `of`, with three digits; of a share near one, of what it lacks to one."""
         if self is not Scale.ODDS:
-            return float(f"{value if self is Scale.LINEAR else math.exp(value):.3g}")
+            return float(f"{value if self is Scale.LINEAR else math.exp(min(value, LARGEST)):.3g}")
         rest = float(f"{1.0 / (1.0 + math.exp(abs(value))):.3g}")
         return rest if value < 0.0 else round(1.0 - rest, 12)
 

@@ -16,6 +16,7 @@ from autoresearch_rl.errors import ConfigurationError, StorageError
 
 PRIOR = "prior.safetensors"
 MOST_BYTES = 1_000_000  # a prior has less than 100,000
+LARGEST = 1e4  # weight: with larger ones the sums of a layer overflow sooner or later
 
 
 def load_prior(epsilon: float) -> ActorCritic:
@@ -66,8 +67,8 @@ def network_of(data: bytes, epsilon: float) -> tuple[ActorCritic, Mapping[str, A
     except RuntimeError as error:
         line = str(error).splitlines()[0]
         raise StorageError(f"the pretrained policy is not one of this version's: {line}") from error
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise StorageError("the pretrained policy has weights that are not finite.")
+    if not all((weights.abs() < LARGEST).all() for weights in network.state_dict().values()):
+        raise StorageError(f"the pretrained policy has weights that are no numbers below {LARGEST:g}.")
     return network, facts
 
 

@@ -8,11 +8,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from autoresearch_rl.agent.agents import PRIOR_SUFFIX
 from autoresearch_rl.agent.settled import settle
 from autoresearch_rl.agent.shipped import load_prior
+from autoresearch_rl.errors import ConfigurationError
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.pretraining.own import read_own
 from autoresearch_rl.pretraining.pretrain import PPO_CONFIG, Plan, Pretraining, Round
+from autoresearch_rl.storage.faults import storing
+from autoresearch_rl.storage.whole import write_whole
 
 
 def pretrain(work: Path, out: Path, plan: Plan, own: Sequence[Path] = ()) -> dict[str, Any]:
@@ -25,10 +29,14 @@ def pretrain(work: Path, out: Path, plan: Plan, own: Sequence[Path] = ()) -> dic
         own: databases of past studies, to go on from the shipped prior with them.
 
     Raises:
-        ConfigurationError: the folder holds a pretraining with another plan or of other studies, or the
-            studies teach nothing.
-        StorageError: its files are damaged.
+        ConfigurationError: the folder holds a pretraining with another plan or of other studies, the
+            studies teach nothing, or no policy could have the name of the file.
+        StorageError: a file cannot be written, or is damaged.
     """
+    if out.suffix != PRIOR_SUFFIX:
+        raise ConfigurationError(f"expected a file that ends with {PRIOR_SUFFIX} (--out), but got {out}")
+    with storing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     settle()
     number = plan.warm_rounds + plan.ppo_rounds
     with Live() as live:
@@ -36,8 +44,7 @@ def pretrain(work: Path, out: Path, plan: Plan, own: Sequence[Path] = ()) -> dic
         if run.rounds:
             live.say(f"going on after round {len(run.rounds)} of {number}")
         prior = run.run(lambda done: live.say(_line(done, number)))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(prior)
+    write_whole(out, prior)
     return {
         "prior": str(out),
         "bytes": len(prior),

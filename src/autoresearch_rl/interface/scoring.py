@@ -20,7 +20,7 @@ from autoresearch_rl.interface.doubts import doubts, explained
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.opening import open_notebook, require_comparable
 from autoresearch_rl.records import Edit, Outcome, OutcomeStatus, Proposal, TrialKind
-from autoresearch_rl.storage.faults import storing
+from autoresearch_rl.storage.whole import write_whole
 from autoresearch_rl.target.edits import validate
 
 TEST_SEEDS = 3
@@ -157,10 +157,7 @@ def add_test(home: Path, facts: Mapping[str, Any], sandbox: str) -> dict[str, An
     result["sandbox"] = environment.backend.name
     result["gain"] = paired_difference(scores["baseline"]["test"], scores["best"]["test"])
     result["earlier"] = _openings(path)  # also of whoever opened it meanwhile
-    with storing(path):
-        partial = path.with_suffix(".json.part")
-        partial.write_text(json.dumps(result, indent=2) + "\n")
-        partial.replace(path)
+    write_whole(path, (json.dumps(result, indent=2) + "\n").encode())
     return {**facts, "untrusted": facts["untrusted"] or result["sandbox"] == UNTRUSTED, "test": result}
 
 

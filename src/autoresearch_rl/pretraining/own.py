@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,11 @@ LEAST = 40  # measured runs of a task: fewer foretell nothing
 NARROWEST = 1e-3  # bits per byte that can be gained, at least
 SHARE = 0.5  # of the studies of a round; the others keep the policy from knowing these tasks alone
 HEADROOM = 1.5  # times what the best script has gained: more is there than was found
+LIKE = ("budget", "corpus", "tokenizer", "device", "hardware")
+"""What studies of one landscape share: bits per byte of others say nothing beside theirs."""
+
+Collections = dict[tuple[str, ...], Collection]
+"""By task, and what is in `LIKE`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,26 +103,17 @@ def read_own(paths: Sequence[Path]) -> Own:
         ConfigurationError: no task has enough measured runs.
         StorageError: a database cannot be read.
     """
-    collections: dict[str, Collection] = {}
     said: list[str] = []
-    databases = [database(path) if path.is_dir() else path for path in paths]
-    for index, path in enumerate(dict.fromkeys(path.resolve() for path in databases)):
-        with Storage.open(path, readonly=True) as storage:
-            for study in storage.studies():
-                unique = replace(study, name=f"{study.name} ({index})")
-                if problem := _taken_in(collections, storage, unique):
-                    said.append(f"left out study {study.name}: {problem}")
     tasks, digest = [], hashlib.sha256()
-    for task, real in sorted((task, collection.result()) for task, collection in collections.items()):
-        runs = sum(trial.bpb is not None for trial in real.trials)
+    for task, real in _most(_collected(paths, said), said):
         try:
-            if runs < LEAST:
-                raise ConfigurationError(f"{runs} measured runs, {LEAST} are needed")
+            if _runs(real) < LEAST:
+                raise ConfigurationError(f"{_runs(real)} measured runs, {LEAST} are needed")
             tasks.append(OwnTask.of(task, real))
         except AutoResearchError as error:
             said.append(f"left out task {task}: {error}")
             continue
-        said.append(f"task {task}: {runs} measured runs of {len(real.studies)} studies")
+        said.append(f"task {task}: {_runs(real)} measured runs of {len(real.studies)} studies")
         digest.update(repr((task, real)).encode("utf-8", "surrogateescape"))
     if not tasks:
         where = ", ".join(map(str, paths))
@@ -124,15 +121,46 @@ def read_own(paths: Sequence[Path]) -> Own:
     return Own(tuple(tasks), digest.hexdigest(), tuple(said))
 
 
-def _taken_in(collections: dict[str, Collection], storage: Storage, study: StudyRecord) -> str | None:
-    """Adds a study to the collection of its task; else why not."""
+def _collected(paths: Sequence[Path], said: list[str]) -> Collections:
+    """All studies that can be used."""
+    collections: Collections = {}
+    databases = [database(path) if path.is_dir() else path for path in paths]
+    for index, path in enumerate(dict.fromkeys(path.resolve() for path in databases)):
+        with Storage.open(path, readonly=True) as storage:
+            for study in storage.studies():
+                unique = replace(study, name=f"{study.name} ({index})")
+                if problem := _taken_in(collections, storage, unique):
+                    said.append(f"left out study {study.name}: {problem}")
+    return collections
+
+
+def _most(collections: Collections, said: list[str]) -> Iterator[tuple[str, RealTrials]]:
+    """Of each task the trials whose scores can be compared: of several such sets the largest."""
+    by_task: dict[str, list[RealTrials]] = defaultdict(list)
+    for (task, *_), collection in collections.items():
+        by_task[task].append(collection.result())
+    for task, sets in sorted(by_task.items()):
+        most, *others = sorted(sets, key=_runs, reverse=True)
+        if others:
+            names = ", ".join(sorted(study.rpartition(" (")[0] for real in others for study in real.studies))
+            said.append(f"left out {names}: another {' or '.join(LIKE)} than most runs of task {task} have")
+        yield task, most
+
+
+def _runs(real: RealTrials) -> int:
+    return sum(trial.bpb is not None for trial in real.trials)
+
+
+def _taken_in(collections: Collections, storage: Storage, study: StudyRecord) -> str | None:
+    """Adds a study to those that it can be compared with; else why not."""
     task = study.settings["task"]
+    like = (task, *(str(study.fingerprint.get(key)) for key in LIKE))
     if study.metric is Metric.SELF_REPORTED:
         return "its scores are what its scripts have printed"
     try:
-        collection = collections.get(task) or Collection(task)
+        collection = collections.get(like) or Collection(task)
         collection.add(storage, study)
     except (AutoResearchError, UnicodeDecodeError) as error:
         return str(error).removesuffix(": leave it out")
-    collections[task] = collection
+    collections[like] = collection
     return None

@@ -7,9 +7,9 @@ goes on with the round it was in, and ends with the same prior, to the last bit,
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,8 @@ from autoresearch_rl.errors import ConfigurationError, StorageError
 from autoresearch_rl.pretraining.problems import draw_game
 from autoresearch_rl.pretraining.rollouts import Draw, Rollout, play
 from autoresearch_rl.pretraining.training import improve, warm_start
+from autoresearch_rl.storage.faults import storing
+from autoresearch_rl.storage.whole import write_whole
 
 STATE = "state.safetensors"
 WARM, PPO = "warm start", "ppo"
@@ -103,14 +105,15 @@ class Pretraining:
 
     Raises:
         ConfigurationError: the folder holds a run of another plan.
-        StorageError: its files are damaged.
+        StorageError: it cannot be used, or its files are damaged or of another version.
     """
 
     def __init__(
         self, folder: Path, plan: Plan, draw: Draw = draw_game, network: ActorCritic | None = None
     ) -> None:
         self.folder, self.plan, self._draw = folder, plan, draw
-        folder.mkdir(parents=True, exist_ok=True)
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self._generator = torch.Generator().manual_seed(plan.seed)
         self.network = network or ActorCritic(PPO_CONFIG.epsilon, self._generator)
         self._optimizer = torch.optim.AdamW(
@@ -118,7 +121,8 @@ class Pretraining:
         )
         self.rounds: list[Round] = []
         if (folder / STATE).exists():
-            self._resume()
+            with _reading(folder / STATE) as data:
+                self._resume(data)
 
     def run(self, told: Callable[[Round], None]) -> bytes:
         """Does what is left, and gives the prior; `told` hears of each round."""
@@ -136,13 +140,13 @@ class Pretraining:
             decisions = sum(len(rollout.reward) for rollout in rollouts)
             spent = time.process_time() - began
             self.rounds.append(Round(number, stage, final, decisions, spent, metrics))
-            self._write(STATE, self._state())
+            write_whole(self.folder / STATE, self._state())
             told(self.rounds[-1])
         return pack_prior(self.network, self._facts())
 
     def _seeds(self, number: int) -> range:
-        """Of the problems of a round: no two runs with different seeds share one."""
-        first = (self.plan.seed << 32) + number * self.plan.studies
+        """Of the problems of a round: no two runs share one, nor has any one of the simulated suite."""
+        first = (self.plan.seed << 48) + number * self.plan.studies
         return range(first, first + self.plan.studies)
 
     def _warm_start(self, number: int, buffer: list[list[Rollout]]) -> dict[str, float]:
@@ -181,8 +185,8 @@ class Pretraining:
             tensors |= {f"adam.{index}.{name}": tensor for name, tensor in slots.items()}
         return checkpoint.pack(tensors | {"rng": self._generator.get_state()}, self._facts())
 
-    def _resume(self) -> None:
-        tensors, facts = checkpoint.unpack((self.folder / STATE).read_bytes())
+    def _resume(self, data: bytes) -> None:
+        tensors, facts = checkpoint.unpack(data)
         if facts["plan"] != asdict(self.plan):
             other = {**facts["plan"], "own": self.plan.own} != asdict(self.plan)
             what = f"with other settings, {facts['plan']}" if other else "of other trials, or fewer"
@@ -205,21 +209,33 @@ class Pretraining:
             for index, rollout in enumerate(rollouts)
             for name, tensor in rollout.tensors().items()
         }
-        self._write(f"round-{number:03}.safetensors", checkpoint.pack(tensors, {}))
+        write_whole(self._round(number), checkpoint.pack(tensors, {}))
 
     def _load(self, number: int) -> list[Rollout]:
-        path = self.folder / f"round-{number:03}.safetensors"
-        try:
-            tensors, _ = checkpoint.unpack(path.read_bytes())
-        except OSError as error:
-            raise StorageError(f"{path} is needed to go on: {error}") from error
-        return [Rollout(**checkpoint.under(f"{index}.", tensors)) for index in range(self.plan.studies)]
+        with _reading(self._round(number)) as data:
+            tensors, _ = checkpoint.unpack(data)
+            return [Rollout(**checkpoint.under(f"{index}.", tensors)) for index in range(self.plan.studies)]
 
-    def _write(self, name: str, data: bytes) -> None:
-        """All of it or nothing, whatever happens meanwhile."""
-        part = self.folder / f"{name}.part"
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.folder / name)
+    def _round(self, number: int) -> Path:
+        return self.folder / f"round-{number:03}.safetensors"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[bytes]:
+    """The content of a file that is needed to go on.
+
+    Raises:
+        StorageError: it cannot be read, or the work on it fails: it is damaged, or of another version.
+    """
+    try:
+        with storing(path):
+            data = path.read_bytes()
+        yield data
+    except ConfigurationError:
+        raise
+    except (StorageError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        line = str(error).splitlines()[0]
+        raise StorageError(
+            f"{path} is needed to go on, but damaged or of another version: {line}: "
+            "begin in another folder (--work)"
+        ) from error

@@ -12,7 +12,7 @@ from autoresearch_rl.agent.scripts import Config, Scripts, moves
 from autoresearch_rl.environment.task import load_task
 from autoresearch_rl.errors import AutoResearchError, ConfigurationError
 from autoresearch_rl.opening import database
-from autoresearch_rl.records import Candidate, Trial, Verdict
+from autoresearch_rl.records import Candidate, Change, Edit, Trial, Verdict
 from autoresearch_rl.simulation.recorded import (
     BASELINE,
     POOR,
@@ -24,6 +24,7 @@ from autoresearch_rl.simulation.recorded import (
 )
 from autoresearch_rl.storage.faults import storing
 from autoresearch_rl.storage.storage import Storage, StudyRecord
+from autoresearch_rl.target.edits import apply
 from autoresearch_rl.target.script import Script
 
 
@@ -37,7 +38,8 @@ class Collection:
     def __init__(self, task: str) -> None:
         baseline = load_task(task).baseline
         with storing(baseline):
-            self._baseline = _literals(baseline.read_text(encoding="utf-8"))
+            self._script = Script(baseline.read_text(encoding="utf-8"))
+        self._baseline = _literals(self._script)
         self.task = Path(task).name
         self._defaults: dict[str, str] = {}
         self._trials: list[Recorded] = []
@@ -67,10 +69,15 @@ class Collection:
 
     def _start(self, study: StudyRecord, source: str) -> Config:
         """Where the script that a study began with differs from the task's."""
-        literals = _literals(source)
-        if literals.keys() != self._baseline.keys():
-            raise ConfigurationError(f"study {study.name} is none of task {self.task}: leave it out")
-        return {place: text for place, text in literals.items() if text != self._baseline[place]}
+        script, baseline = Script(source), self._baseline
+        start = {place: text for place, text in _literals(script).items() if text != baseline.get(place)}
+        if start.keys() <= baseline.keys():
+            back = Edit(tuple(Change(place, text, baseline[place]) for place, text in start.items()))
+            if apply(script, back).normal.id == self._script.normal.id:
+                return start
+        raise ConfigurationError(
+            f"study {study.name} began with another program than task {self.task}: leave it out"
+        )
 
     def _recorded(
         self, study: StudyRecord, start: Config, trial: Trial, config: Config, parent: int
@@ -132,8 +139,8 @@ def _wanted(storage: Storage, names: str, least: int) -> Iterator[StudyRecord]:
             yield study
 
 
-def _literals(source: str) -> Mapping[str, str]:
-    return {name: site.code for name, site in Script(source).sites.items()}
+def _literals(script: Script) -> Mapping[str, str]:
+    return {name: site.code for name, site in script.sites.items()}
 
 
 def _part(single: Candidate) -> Part:

@@ -94,7 +94,7 @@ class RealTrials:
     def half(self, odd: bool) -> RealTrials:
         """Those of studies with odd or even seeds.
 
-        Odd ones are for the replay suite and `ranking`; what is tuned or pretrained may see only even ones.
+        Odd ones are for the replay suite; what is tuned or pretrained may see only even ones.
         """
         return replace(self, trials=tuple(trial for trial in self.trials if trial.seed % 2 == odd))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,8 @@ def storing(where: object) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise StorageError(f"{where}: {_database_advice(error)}") from error
+    except json.JSONDecodeError as error:
+        raise StorageError(f"{where}: {_DAMAGED}") from error
     except OSError as error:
         raise StorageError(f"{where}: {_SYSTEM.get(error.errno or 0, error.strerror or error)}") from error
 

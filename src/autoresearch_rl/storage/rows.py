@@ -21,6 +21,9 @@ from autoresearch_rl.records import (
 FIELDS = tuple(field.name for field in fields(Trial))
 """The names of a trial's fields, which are also its columns."""
 
+NUMBERS = tuple(field.name for field in fields(Trial) if field.type.split(" | ")[0] in ("int", "float"))
+"""Those that hold a number, or nothing: SQLite would hand out anything there."""
+
 
 def trial_to_row(trial: Trial) -> dict[str, Any]:
     """A trial as column values.
@@ -50,6 +53,8 @@ def trial_from_row(row: Mapping[str, Any]) -> Trial:
     """
     values = {name: row[name] for name in FIELDS}
     try:
+        if wrong := [name for name in NUMBERS if not isinstance(row[name], int | float | None)]:
+            raise ValueError(f"{', '.join(wrong)} should be numbers")
         values["kind"] = TrialKind(row["kind"])
         values["verdict"] = Verdict(row["verdict"])
         values["edit"] = Edit.from_json(row["edit"])

@@ -59,7 +59,7 @@ def bench_policies(
     if is_torn(out):
         say(f"note: the last line of {out} was torn by a kill: that run is left out")
     if report:
-        found = _there(suite, wanted, trials, out)
+        found = _there(suite, wanted, trials, out, say)
     else:
         found, failed = _made(suite, wanted, trials, jobs, out, say)
     runs = {p: {seed: found[p, seed] for seed in seeds if (p, seed) in found} for p in policies}
@@ -87,9 +87,19 @@ def _require_possible(policies: Sequence[str], files: Sequence[Path]) -> None:
             raise ConfigurationError(f"there is no folder {path.absolute().parent} for {path.name}: make it")
 
 
-def _there(suite: Suite, wanted: Sequence[Key], trials: int, out: Path) -> Found:
+def _in_file(suite: Suite, wanted: Sequence[Key], out: Path, say: Say) -> Found:
+    """Runs of the file, without those of a prior that has changed since."""
+    priors = {policy: prior_digest(policy) for policy, _ in wanted}
+    runs = read(out, suite.name)
+    found = {key: run for key, run in runs.items() if run.prior == priors.get(key[0], run.prior)}
+    if old := len(runs) - len(found):
+        say(f"note: {old} runs in {out} are of a prior that has changed since: they are left out")
+    return found
+
+
+def _there(suite: Suite, wanted: Sequence[Key], trials: int, out: Path, say: Say) -> Found:
     """Runs of the file, and what else can be read, finished or not."""
-    found = read(out, suite.name)
+    found = _in_file(suite, wanted, out, say)
     for key in wanted:
         if not _complete(found, key, trials) and (stored := suite.stored(*key)):
             found[key] = stored
@@ -110,7 +120,7 @@ def _made(
 ) -> tuple[Found, Mapping[Key, str]]:
     """Makes what the file lacks."""
     mend(out)
-    found = read(out, suite.name)
+    found = _in_file(suite, wanted, out, say)
     failed: dict[Key, str] = {}
     left = [key for key in wanted if not _complete(found, key, trials)]
     if not left:
@@ -156,12 +166,16 @@ def _told(run: Run, trials: int) -> str:
 
 
 def _make(suite: Suite, trials: int, key: Key, say: Say) -> Run:
+    prior = prior_digest(key[0])
     make_agent(*key)  # loads what the policy needs, torch perhaps
     settle()
-    return replace(suite.run(*key, trials, say), prior=prior_digest(key[0]), trials=trials)
+    run = suite.run(*key, trials, say)
+    if prior_digest(key[0]) != prior:
+        raise ConfigurationError(f"{key[0]} has changed during the run: the same command makes it again")
+    return replace(run, prior=prior, trials=trials)
 
 
 def _complete(found: Found, key: Key, trials: int) -> bool:
-    """Whether a run is there, long enough, and of the prior that is in the policy's file now."""
+    """Whether a run is there, and long enough."""
     run = found.get(key)
-    return run is not None and len(run.curve) >= trials and run.prior == prior_digest(key[0])
+    return run is not None and len(run.curve) >= trials

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autoresearch_rl.pretraining.problems import Game
 
 FIRST_HELD_OUT = 1 << 40
-"""Seeds of the problems: policies are pretrained on smaller ones."""
+"""Seeds of the problems: no policy is pretrained on those that follow (`Pretraining`)."""
 
 
 @dataclass(frozen=True)
