@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -146,8 +147,8 @@ def bench_agent(policy: str, candidates: int, trials: int, seed: int, as_json: b
     help="Names or files of priors, with commas; the others are compared with the first.",
 )  # fmt: skip
 @click.option(
-    "--seeds", type=as_seeds, metavar="N|A-B", default="8", show_default=True,
-    help="Runs of each policy, in pairs: so many, or from seed A to seed B.",
+    "--seeds", type=as_seeds, metavar="N|A-B,...", default="8", show_default=True,
+    help="Runs of each policy, in pairs: so many, or which seeds.",
 )  # fmt: skip
 @click.option("--trials", type=click.IntRange(min=1), default=100, show_default=True, help="Of each run.")
 @click.option("--poor", is_flag=True, help="Start a task from a script that is poor on purpose.")
@@ -165,7 +166,7 @@ def bench_agent(policy: str, candidates: int, trials: int, seed: int, as_json: b
 def bench_policies(
     suite_name: str,
     policies: str,
-    seeds: range,
+    seeds: Sequence[int],
     trials: int,
     poor: bool,
     jobs: int,

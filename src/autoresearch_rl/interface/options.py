@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +34,28 @@ SANDBOX = click.option(
 BUDGET = click.option("--budget", type=float, help="Training seconds of a trial, in place of the task's.")
 LARGEST_SEED = 2**31 - 1
 SEED = click.IntRange(0, LARGEST_SEED)
+_SEED = "[0-9]{1,10}"
 
 
-def as_seeds(text: str) -> range:
-    """A number of seeds, counted from 0, or the first and the last: `8` is `0-7`.
+def as_seeds(text: str) -> Sequence[int]:
+    """A number of seeds, counted from 0, or which: `3` is `0-2` is `0,1,2`.
 
     Raises:
         click.BadParameter: it is neither.
     """
-    match = re.fullmatch(r"(?:([0-9]{1,10})-)?([0-9]{1,10})", text.strip())
-    first, last = (match[1], int(match[2])) if match else ("0", -1)
-    seeds = range(int(first), last + 1) if first else range(last)
-    if not seeds or seeds[-1] > LARGEST_SEED:
+    text = text.strip()
+    ranges = [range(int(text))] if re.fullmatch(_SEED, text) else [_from_to(part) for part in text.split(",")]
+    if not all(seeds and seeds[-1] <= LARGEST_SEED for seeds in ranges):
         raise click.BadParameter(
-            f"expected a number of seeds (8) or the first and the last (6-9), found {text!r}"
+            f"expected a number of seeds (8), or which (6-9 or 3,7,12-15), found {text!r}"
         )
-    return seeds
+    return list(dict.fromkeys(seed for seeds in ranges for seed in seeds))
+
+
+def _from_to(text: str) -> range:
+    """The seeds from one to another, or one alone; none of anything else."""
+    match = re.fullmatch(rf"({_SEED})(?:-({_SEED}))?", text.strip())
+    return range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
 
 
 def backend(sandbox: str, unsafe: bool) -> str:
