@@ -73,6 +73,7 @@ def test_the_suite_foretells_from_the_odd_half_alone(real: RealTrials, response:
     scripts = [changed(problem, WIDTH="128"), changed(problem, LEARNING_RATE="1e-2"), problem.baseline]
     truths = [problem.truth(script) for script in scripts]
     assert truths == [response.bpb(problem.config(script), {}) for script in scripts]
+    assert problem.sigma == noise(real.half(True).begun(BASELINE)) != noise(real.half(False).begun(BASELINE))
     for other in others:
         assert truths != [other.bpb(problem.config(script), {}) for script in scripts]
 
