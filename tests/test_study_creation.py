@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from autoresearch_rl import create_study
+from autoresearch_rl.agent.shipped import load_prior, pack_prior
 from autoresearch_rl.errors import (
     BaselineFailed,
     ConfigurationError,
@@ -69,6 +70,22 @@ def test_an_option_that_contradicts_the_study_is_told(tiny_task: Path, tmp_path:
         create_study(name="one", home=tmp_path / "home", policy="ppo")
     with pytest.raises(ConfigurationError, match="created with budget as the task says, not 5"):
         create_study(name="one", home=tmp_path / "home", budget=5.0)
+
+
+def test_another_task_is_told_without_naming_an_option(tiny_task: Path, tmp_path: Path) -> None:
+    create_study(str(tiny_task), "one", tmp_path / "home").close()
+    with pytest.raises(ConfigurationError, match="leave the task out to go on with it"):
+        create_study("micro", "one", tmp_path / "home")
+
+
+def test_a_study_whose_prior_was_replaced_does_not_go_on(tiny_task: Path, tmp_path: Path) -> None:
+    prior, home = tmp_path / "mine.safetensors", tmp_path / "home"
+    prior.write_bytes(pack_prior(load_prior(0.05), {"made": "first"}))
+    with create_study(str(tiny_task), "one", home, policy=str(prior)) as study:
+        study.run(trials=1)
+    prior.write_bytes(pack_prior(load_prior(0.05), {"made": "second"}))
+    with pytest.raises(StorageError, match=rf"study one cannot go on with policy {prior} .* put back what"):
+        create_study(name="one", home=home)
 
 
 def test_a_changed_frozen_file_is_named(tiny_task: Path, tmp_path: Path) -> None:

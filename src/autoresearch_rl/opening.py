@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from autoresearch_rl.agent.agents import make_agent, policy_name
+from autoresearch_rl.agent.agents import Agent, make_agent, policy_name
 from autoresearch_rl.environment.environment import Environment, open_environment
 from autoresearch_rl.environment.frozen import require_same
 from autoresearch_rl.environment.task import Task, load_task
@@ -101,11 +101,22 @@ def create_study(
         _lay_out_agenda(home / name, loaded)
         notebook = Notebook(storage, record, home / name)
         if saved := storage.checkpoint(record):
-            agent.restore(saved[2])
+            _restore(agent, saved[2], record)
         pruner = _pruner(settings, loaded.seconds, notebook.trials)
         study = Study(notebook, environment, agent, settings["policy"], settings["seed"], pruner, callbacks)
         study.resources = stack.pop_all()
         return study
+
+
+def _restore(agent: Agent, checkpoint: bytes, record: StudyRecord) -> None:
+    """The agent as it was; a study goes on with no other."""
+    try:
+        agent.restore(checkpoint)
+    except StorageError as error:
+        raise StorageError(
+            f"study {record.name} cannot go on with policy {record.settings['policy']} as it is now: "
+            f"{str(error).removesuffix('.')}: put back what it began with, or start another with --study NAME"
+        ) from error
 
 
 def _lay_out_agenda(folder: Path, task: Task) -> None:
@@ -137,9 +148,10 @@ def _settings(name: str, record: StudyRecord | None, given: Mapping[str, Any]) -
     for key, value in chosen.items():
         if value != recorded[key]:
             before = "as the task says" if recorded[key] is None else recorded[key]
+            option = "the task" if key == "task" else f"--{key}"
             raise ConfigurationError(
                 f"study {name} was created with {key} {before}, not {value}: "
-                f"leave --{key} out to go on with it, or start another with --study NAME"
+                f"leave {option} out to go on with it, or start another with --study NAME"
             )
     return recorded
 

@@ -162,3 +162,14 @@ def test_the_command_writes_a_prior_and_goes_on(tmp_path):
     assert json.loads(again.stdout) == facts
     wrong = CliRunner().invoke(cli, [*words, "--seed", "5"])
     assert isinstance(wrong.exception, ConfigurationError)
+    assert "holds a pretraining with seed 0, not 5: choose another folder" in str(wrong.exception)
+    other = CliRunner().invoke(cli, [*words, "--seed", "5", "--work", str(tmp_path / "other")])
+    assert "mine.safetensors is there already, and another prior: choose another file" in str(other.exception)
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == facts["sha256"]
+
+
+def test_rounds_lie_beside_the_prior(tmp_path):
+    words = ["pretrain", "--rounds", "1", "--studies", "1", "--out"]
+    for name in ("mine", "other"):
+        assert CliRunner().invoke(cli, [*words, str(tmp_path / f"{name}.safetensors")]).exit_code == 0
+        assert (tmp_path / f"{name}.pretraining" / pretrain.STATE).exists()

@@ -219,8 +219,8 @@ def prepare(
     show_default=True, help="File of the prior.",
 )  # fmt: skip
 @click.option(
-    "--work", type=click.Path(path_type=Path, file_okay=False), default=Path("pretraining"),
-    show_default=True, help="Folder of the rounds; the same command goes on with what is there.",
+    "--work", type=click.Path(path_type=Path, file_okay=False), show_default="beside the prior",
+    help="Folder of the rounds; the same command goes on with what is there.",
 )  # fmt: skip
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of everything.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Of the warm start and of PPO, each.")
@@ -232,7 +232,7 @@ def prepare(
 @JSON
 def pretrain(
     out: Path,
-    work: Path,
+    work: Path | None,
     seed: int,
     rounds: int | None,
     studies: int | None,
@@ -253,7 +253,7 @@ def pretrain(
         plan = replace(plan, warm_rounds=rounds, ppo_rounds=rounds)
     if studies is not None:
         plan = replace(plan, studies=studies)
-    print_facts(train(work, out, plan, own), render_pretraining, as_json)
+    print_facts(train(work or out.with_suffix(".pretraining"), out, plan, own), render_pretraining, as_json)
 
 
 @cli.command()

@@ -10,8 +10,8 @@ from typing import Any
 
 from autoresearch_rl.agent.agents import PRIOR_SUFFIX
 from autoresearch_rl.agent.settled import settle
-from autoresearch_rl.agent.shipped import load_prior
-from autoresearch_rl.errors import ConfigurationError
+from autoresearch_rl.agent.shipped import load_prior, network_of, read_prior
+from autoresearch_rl.errors import AutoResearchError, ConfigurationError
 from autoresearch_rl.interface.live import Live
 from autoresearch_rl.pretraining.own import read_own
 from autoresearch_rl.pretraining.pretrain import PPO_CONFIG, Plan, Pretraining, Round
@@ -30,7 +30,7 @@ def pretrain(work: Path, out: Path, plan: Plan, own: Sequence[Path] = ()) -> dic
 
     Raises:
         ConfigurationError: the folder holds a pretraining with another plan or of other studies, the
-            studies teach nothing, or no policy could have the name of the file.
+            studies teach nothing, the file is another prior, or no policy could have its name.
         StorageError: a file cannot be written, or is damaged.
     """
     if out.suffix != PRIOR_SUFFIX:
@@ -41,6 +41,7 @@ def pretrain(work: Path, out: Path, plan: Plan, own: Sequence[Path] = ()) -> dic
     number = plan.warm_rounds + plan.ppo_rounds
     with Live() as live:
         run = _with_own(work, plan, own, live) if own else Pretraining(work, plan)
+        _require_free(out, run.plan)
         if run.rounds:
             live.say(f"going on after round {len(run.rounds)} of {number}")
         prior = run.run(lambda done: live.say(_line(done, number)))
@@ -53,6 +54,18 @@ def pretrain(work: Path, out: Path, plan: Plan, own: Sequence[Path] = ()) -> dic
         "cpu_seconds": sum(done.cpu_seconds for done in run.rounds),
         "rounds": [asdict(done) for done in run.rounds],
     }
+
+
+def _require_free(out: Path, plan: Plan) -> None:
+    """Raises `ConfigurationError` rather than replace a prior of another plan: studies may go on with it."""
+    if not out.exists():
+        return
+    try:
+        _, facts = network_of(read_prior(out), PPO_CONFIG.epsilon)
+    except AutoResearchError:
+        facts = {}
+    if facts.get("plan") != asdict(plan):
+        raise ConfigurationError(f"{out} is there already, and another prior: choose another file (--out)")
 
 
 def _with_own(work: Path, plan: Plan, paths: Sequence[Path], live: Live) -> Pretraining:

@@ -188,8 +188,9 @@ class Pretraining:
     def _resume(self, data: bytes) -> None:
         tensors, facts = checkpoint.unpack(data)
         if facts["plan"] != asdict(self.plan):
-            other = {**facts["plan"], "own": self.plan.own} != asdict(self.plan)
-            what = f"with other settings, {facts['plan']}" if other else "of other trials, or fewer"
+            before, now = facts["plan"], {**asdict(self.plan), "own": facts["plan"]["own"]}
+            apart = [f"{key} {before.get(key)}, not {now[key]}" for key in now if before.get(key) != now[key]]
+            what = f"with {', '.join(apart)}" if apart else "of other trials, or fewer"
             raise ConfigurationError(
                 f"{self.folder} holds a pretraining {what}: choose another folder (--work)."
             )
