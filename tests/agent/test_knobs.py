@@ -74,7 +74,7 @@ def test_what_divides_something_has_only_values_that_do() -> None:
 
 def test_a_number_near_the_largest_has_a_finite_range() -> None:
     knob = knobs_of("BIG = 1e308\nLOW = 1e-320\n\n\ndef train(env):\n    return BIG * LOW\n")["BIG"]
-    assert [knob.text(step) for step in (-1.0, 0.0, 1.0)] == ["1e+307", "1e308", "1.79e+308"]
+    assert [knob.text(step) for step in (-1.0, 0.0, 1.0)] == ["1e+307", "1e308", "1.4e+308"]
 
 
 def test_a_length_that_may_only_grow_does_not_shrink() -> None:
