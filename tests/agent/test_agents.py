@@ -1,8 +1,6 @@
-import math
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,13 +13,12 @@ from playing import Bandit, make_candidate, make_state, make_trial, play
 from autoresearch_rl.agent import checkpoint
 from autoresearch_rl.agent.agents import POLICIES, make_agent
 from autoresearch_rl.agent.features import GENERATORS, OPERATORS
-from autoresearch_rl.agent.health import RECENT
 from autoresearch_rl.agent.ppo import PPOConfig
-from autoresearch_rl.agent.ppo_agent import SHAKEN, SLATE, STALEST, from_scratch, pretrained
+from autoresearch_rl.agent.ppo_agent import SLATE, STALEST, from_scratch, pretrained
 from autoresearch_rl.agent.random_agent import RandomAgent
 from autoresearch_rl.agent.slate import draw_slate
 from autoresearch_rl.errors import ConfigurationError, StorageError
-from autoresearch_rl.records import Trial, Verdict
+from autoresearch_rl.records import Verdict
 
 UPWARDS = len(OPERATORS) + 1 + len(GENERATORS) + 1  # the feature "larger"
 METRICS = {
@@ -243,21 +240,6 @@ def test_a_stale_choice_counts_by_how_likely_it_has_become() -> None:
     assert float(ratio.max()) > STALEST > 1.0 > float(ratio.min())
     torch.testing.assert_close(batch.weight, ratio.clamp(max=STALEST))
     assert torch.equal(batch.log_prob, now)
-
-
-def test_half_of_all_draws_are_even_while_the_search_has_collapsed() -> None:
-    """Nothing is less likely then than an even draw in half of the cases makes it."""
-    state = make_state(candidates=Bandit(0).candidates)
-    same = [make_trial(n, make_candidate("lr", new=str(n)), gain=-0.1) for n in range(RECENT)]
-
-    def least(history: Sequence[Trial]) -> float:
-        agent = from_scratch(0)
-        torch.nn.init.normal_(agent.network.actor.weight, std=9.0, generator=torch.Generator().manual_seed(0))
-        chosen = [agent.decide(replace(state, history=tuple(history))).decision for _ in range(40)]
-        return min(decision.log_prob for decision in chosen)
-
-    assert least(same) >= math.log(SHAKEN / SLATE)
-    assert least(same[1:]) < math.log(SHAKEN / SLATE)
 
 
 def test_an_update_happens_every_ten_completed_trials():

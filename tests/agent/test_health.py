@@ -1,10 +1,14 @@
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from playing import make_candidate, make_trial
+import torch
+from playing import Bandit, make_candidate, make_state, make_trial
 
 from autoresearch_rl.agent.health import RECENT, credit, diversity
-from autoresearch_rl.records import TrialKind, Verdict
+from autoresearch_rl.agent.ppo_agent import SHAKEN, SLATE, from_scratch
+from autoresearch_rl.records import Trial, TrialKind, Verdict
 
 
 def test_a_search_that_tries_different_things_is_healthy():
@@ -20,6 +24,21 @@ def test_the_same_again_and_again_is_a_collapse_until_it_leads():
     assert not diversity([*same[:-1], replace(same[-1], verdict=Verdict.PROVISIONAL)]).collapsed
     fresh = [make_trial(n, make_candidate(f"site_{n}"), gain=-0.1) for n in range(RECENT)]
     assert not diversity([*same, *fresh]).collapsed
+
+
+def test_half_of_all_draws_are_even_while_the_search_has_collapsed() -> None:
+    """Nothing is less likely then than an even draw in half of the cases makes it."""
+    state = make_state(candidates=Bandit(0).candidates)
+    same = [make_trial(n, make_candidate("lr", new=str(n)), gain=-0.1) for n in range(RECENT)]
+
+    def least(history: Sequence[Trial]) -> float:
+        agent = from_scratch(0)
+        torch.nn.init.normal_(agent.network.actor.weight, std=9.0, generator=torch.Generator().manual_seed(0))
+        chosen = [agent.decide(replace(state, history=tuple(history))).decision for _ in range(40)]
+        return min(decision.log_prob for decision in chosen)
+
+    assert least(same) >= math.log(SHAKEN / SLATE)
+    assert least(same[1:]) < math.log(SHAKEN / SLATE)
 
 
 def test_nothing_tried_is_no_collapse():

@@ -145,7 +145,7 @@ class Pretraining:
         return pack_prior(self.network, self._facts())
 
     def _seeds(self, number: int) -> range:
-        """Of the problems of a round: no two runs share one, nor has any one of the simulated suite."""
+        """Of the problems of a round: no two runs share one, and none is of the simulated suite."""
         first = (self.plan.seed << 48) + number * self.plan.studies
         return range(first, first + self.plan.studies)
 
@@ -226,7 +226,7 @@ def _reading(path: Path) -> Iterator[bytes]:
     """The content of a file that is needed to go on.
 
     Raises:
-        StorageError: it cannot be read, or the work on it fails: it is damaged, or of another version.
+        StorageError: it cannot be read, or what is done with it fails: it is damaged, or of another version.
     """
     try:
         with storing(path):
@@ -234,9 +234,9 @@ def _reading(path: Path) -> Iterator[bytes]:
         yield data
     except ConfigurationError:
         raise
-    except (StorageError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # a StorageError is the last of these
         line = str(error).splitlines()[0]
         raise StorageError(
-            f"{path} is needed to go on, but damaged or of another version: {line}: "
+            f"{path} is needed to go on, but missing, damaged or of another version: {line}: "
             "begin in another folder (--work)"
         ) from error
